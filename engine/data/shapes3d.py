@@ -78,8 +78,8 @@ class Shapes3D(Grid):
         KnownFactor("orientation", ANGLES),
     )
     origin = (
-        "Re-rendered after 3D Shapes (Burgess and Kim, DeepMind, Apache-2.0): same factors, order and labels, not "
-        "the same pixels (mean absolute error 4.1 of 255, PSNR 26 dB, on 50 official images)."
+        "Re-rendered after 3D Shapes (Burgess and Kim, DeepMind, Apache-2.0): same factors, order and labels, "
+        "not the same pixels (mean absolute error 4.1 of 255, PSNR 26 dB, on 50 official images)."
     )
 
     def __init__(self) -> None:
