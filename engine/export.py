@@ -1,0 +1,92 @@
+"""From a trained model to a folder that can be shipped: factors, figures and card."""
+
+from pathlib import Path
+
+import torch
+
+from engine import checkpoint, factors, metrics
+from engine.data import Dataset, split
+from engine.method import Method
+
+MEASURED = 10_000  # images for factor ranges and MIG
+
+
+@torch.inference_mode()
+def export(
+    folder: Path,
+    model: Method,
+    dataset: Dataset,
+    options: dict,
+    command: str,
+    seed: int,
+    log: list[dict],
+) -> Path:
+    """Measure `model` and write its folder; returns the folder.
+
+    options: the run's resolved options. command: what reproduces it. log: its last row, if any.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    train, held_out = split(len(dataset))
+    generator = torch.Generator().manual_seed(0)
+    some = train[torch.randint(len(train), (MEASURED,), generator=generator)].to(device)
+    images = dataset.images(some)
+    table = factors.fit(model, images)
+    codes = torch.cat([model.encode(part.float() / 255) for part in images.split(512)])
+
+    figures = {"psnr_held_out_db": metrics.reconstruction(model, dataset.images(held_out[:2000].to(device)))}
+    if dataset.factors:
+        labels = dataset.labels(some).cpu().numpy()
+        continuous = [k for k, f in enumerate(dataset.factors) if not f.values]
+        labels[:, continuous] = metrics.histogram_codes(labels)[:, continuous]
+        figures["mig"] = metrics.mig(codes.cpu().numpy(), labels.astype("int64"))
+    figures["visible_factors"] = len(factors.visible(table))
+    figures = {k: round(v, 4) for k, v in figures.items()}
+
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    checkpoint.save(folder, model, table, codes.mean(0), dataset.name,
+                    card(model, dataset, options, command, seed, log, figures, machine), figures)
+    return folder
+
+
+def card(
+    model: Method,
+    dataset: Dataset,
+    options: dict,
+    command: str,
+    seed: int,
+    log: list[dict],
+    figures: dict[str, float],
+    machine: str,
+) -> str:
+    """The model card as Markdown."""
+    paper = model.paper
+    known = ", ".join(f.name for f in dataset.factors) or "none"
+    terms = log[0]["terms"][options["seeds"].index(seed)] if log else {}
+    confusion = f"\nNot to be confused with {paper.not_to_confuse}.\n" if paper.not_to_confuse else ""
+    rows = "\n".join(f"| {name} | {value:g} |" for name, value in figures.items())
+    return f"""# {model.name} on {dataset.name}, seed {seed}
+
+{paper.authors}, "{paper.title}", {paper.year}, {paper.link}
+{confusion}
+Trained without labels by
+
+    {command}
+
+on {machine}, torch {torch.__version__}, {options['steps']:,} steps of {options['batch']} images
+(this folder is `seed{seed}` of that run). Parameters: {sum(p.numel() for p in model.parameters()):,}.
+
+**Data.** {dataset.origin} Known factors, used for measuring only: {known}.
+2 % of the images were never trained on; the reconstruction figure is theirs.
+
+| figure | value |
+|---|---|
+{rows}
+
+PSNR is of decode(encode(x)), mean over up to 2,000 held-out images. MIG is Chen et al.'s with
+20 bins on 10,000 training images, continuous factors cut into 20 bins.
+Last log row: {', '.join(f'{k} {v:.4g}' for k, v in terms.items())}.
+
+**Use.** For exploring what an unsupervised model finds. It knows nothing but the pictures above;
+anything else is answered with the nearest thing it knows.
+"""

@@ -1,0 +1,129 @@
+"""The table of factors: what each slice of a code does, measured after training.
+
+A factor moves the code along one direction of its slice. For a scalar latent that direction is
+the axis itself; for a vector latent it is the principal direction of the data in that slice. What
+lies off the direction is the image's own and stays as it is.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.method import Method, named_slots
+
+FILM_FRAMES = 9      # values measured along a factor; also the frames of a film strip
+TAIL = 0.01          # share of the data left outside the slider at either end
+QUANTILES = 33       # stored points of a factor's distribution, for random images
+VISIBLE = 1.0        # grey levels (of 255): a factor that changes less is not shown
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One discovered factor: a direction in a slice of the code, with its range and rank."""
+
+    name: str
+    where: tuple[int, int]           # slice [start, stop) of the code
+    role: str                        # 'factor', 'content', 'style' or 'residual'
+    axis: tuple[float, ...]          # unit direction inside the slice
+    low: float                       # the data's 1 % and 99 % quantiles along the axis
+    high: float
+    rank: int                        # 0 is the largest visible effect; -1 changes nothing visible
+    evidence: dict[str, float] = field(default_factory=dict)
+    quantiles: tuple[float, ...] = ()  # of the data along the axis, evenly spaced in probability
+
+    def read(self, code: Tensor) -> Tensor:
+        """Codes (B, D) -> positions along the factor (B,)."""
+        return code[:, slice(*self.where)] @ self._axis(code)
+
+    def write(self, code: Tensor, value: Tensor) -> Tensor:
+        """Codes (B, D) moved to positions `value` (B,) along the factor; a new tensor."""
+        moved = code.clone()
+        step = value - self.read(code)
+        moved[:, slice(*self.where)] += step[:, None] * self._axis(code)
+        return moved
+
+    def ladder(self, count: int) -> Tensor:
+        """`count` evenly spaced positions from low to high."""
+        return torch.linspace(self.low, self.high, count)
+
+    def _axis(self, code: Tensor) -> Tensor:
+        return torch.tensor(self.axis, dtype=code.dtype, device=code.device)
+
+
+def visible(table: tuple[Factor, ...]) -> list[Factor]:
+    """The factors worth a slider, largest effect first."""
+    return sorted((f for f in table if f.rank >= 0), key=lambda f: f.rank)
+
+
+@torch.inference_mode()
+def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, ...]:
+    """Measure the table of factors on sample images (N, C, 64, 64) uint8, N in the thousands.
+
+    Visible effect of a factor: over `base_images` images, the root mean square over pixels of
+    the deviation among the frames of its film strip, in grey levels of 255. Factors are ranked by
+    it; those below one grey level get rank -1.
+    """
+    device = next(method.parameters()).device
+    codes = torch.cat([method.encode(part.to(device).float() / 255) for part in images.split(512)])
+    bases = codes[:base_images]
+
+    table = []
+    for name, slot in named_slots(method.layout()):
+        part = codes[:, slot.start:slot.stop]
+        axis = principal_direction(part)
+        along = part @ axis
+        quantiles = along.quantile(torch.linspace(0, 1, QUANTILES, device=device))
+        low, high = along.quantile(torch.tensor([TAIL, 1 - TAIL], device=device)).tolist()
+        factor = Factor(name, (slot.start, slot.stop), slot.role, tuple(axis.tolist()), low, high, -1,
+                        {}, tuple(quantiles.tolist()))
+        evidence = {"effect": effect(method, factor, bases), "spread": along.std().item()}
+        table.append((factor, evidence))
+
+    order = sorted(
+        (i for i, (f, e) in enumerate(table) if f.role != "residual" and e["effect"] >= VISIBLE),
+        key=lambda i: -table[i][1]["effect"],
+    )
+    ranks = {i: rank for rank, i in enumerate(order)}
+    return tuple(
+        Factor(**{**vars(f), "rank": ranks.get(i, -1), "evidence": e}) for i, (f, e) in enumerate(table)
+    )
+
+
+def principal_direction(part: Tensor) -> Tensor:
+    """Unit direction (W,) of largest variance of codes (N, W); its largest entry is positive."""
+    if part.shape[1] == 1:
+        return torch.ones(1, device=part.device, dtype=part.dtype)
+    centred = part - part.mean(0)
+    axis = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
+    return axis * axis[axis.abs().argmax()].sign()
+
+
+def effect(method: Method, factor: Factor, bases: Tensor) -> float:
+    """Grey levels (of 255, root mean square) by which moving `factor` changes decoded bases (B, D)."""
+    films = []
+    for base in bases:
+        values = factor.ladder(FILM_FRAMES).to(base)
+        films.append(method.decode(factor.write(base.expand(FILM_FRAMES, -1), values)))
+    films = torch.stack(films)                                 # (B, frames, C, H, W)
+    return 255 * films.var(1, correction=0).mean((1, 2, 3)).sqrt().mean().item()
+
+
+def dumps(table: tuple[Factor, ...]) -> str:
+    """The table as JSON text."""
+    return json.dumps([asdict(f) for f in table], indent=1)
+
+
+def loads(text: str, code_size: int) -> tuple[Factor, ...]:
+    """The table from JSON text; ValueError if an entry does not fit a code of `code_size`."""
+    table = []
+    for entry in json.loads(text):
+        for key in ("where", "axis", "quantiles"):
+            entry[key] = tuple(entry[key])
+        factor = Factor(**entry)
+        start, stop = factor.where
+        if not 0 <= start < stop <= code_size or len(factor.axis) != stop - start:
+            raise ValueError(f"factor '{factor.name}' does not fit a code of {code_size} numbers")
+        table.append(factor)
+    return tuple(table)

@@ -1,0 +1,72 @@
+"""Losses of the Gaussian VAE family, each with the equation it comes from.
+
+Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014 [AEVB];
+Higgins et al., "beta-VAE", ICLR 2017 [beta];
+Chen et al., "Isolating Sources of Disentanglement in VAEs", NeurIPS 2018 [TC].
+All are per-image sums over pixels or latent dimensions, averaged over the batch, in nats.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+
+def sample(mean: Tensor, log_variance: Tensor, generator: Generator) -> Tensor:
+    """z = mu + sigma * eps  [AEVB, section 2.4]. All tensors (B, D)."""
+    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + (0.5 * log_variance).exp() * noise
+
+
+def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x|z) of independent Bernoulli pixels, x in [0, 1]  [AEVB, appendix C.1]."""
+    nll = F.binary_cross_entropy_with_logits(logits.float(), x, reduction="sum")
+    return nll / len(x)
+
+
+def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(q(z|x) || N(0, 1)) of each latent dimension, averaged over the batch: (D,)
+    [AEVB, appendix B]."""
+    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).mean(0)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_variance)), elementwise."""
+    return -0.5 * ((z - mean) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi))
+
+
+def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(q(z) || prod_j q(z_j)) estimated on the minibatch  [TC, eq. 2 (ii) and eq. 3].
+
+    The estimator's constants (the log of batch and data set size) are dropped, as in
+    disentanglement_lib: they have no gradient. The value is therefore not a TC in nats but the
+    TC up to a constant that depends on the batch size and on D.
+    """
+    pairs = log_normal(z[:, None], mean[None], log_variance[None])  # (B, B, D): log q(z_j(i) | x_k)
+    log_joint = pairs.sum(2).logsumexp(1)                           # (B,)
+    log_marginals = pairs.logsumexp(1).sum(1)                       # (B,)
+    return (log_joint - log_marginals).mean()
+
+
+def evidence_bound(
+    logits: Tensor,
+    x: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    log_variance: Tensor,
+    objective: str,
+    beta: float,
+) -> dict[str, Tensor]:
+    """The regularised negative evidence bound as named terms, their sum under 'loss'.
+
+    objective 'beta': reconstruction + beta * KL                 [beta, eq. 4]; beta = 1 is the VAE
+    objective 'tc':   reconstruction + KL + (beta - 1) * TC      [TC, eq. 4 with alpha = gamma = 1]
+    """
+    terms = {"reconstruction": bernoulli_nll(logits, x), "kl": kl_to_prior(mean, log_variance).sum()}
+    if objective == "tc":
+        terms["tc"] = total_correlation(z, mean, log_variance)
+        regulariser = terms["kl"] + (beta - 1) * terms["tc"]
+    else:
+        regulariser = beta * terms["kl"]
+    return {"loss": terms["reconstruction"] + regulariser} | terms

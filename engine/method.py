@@ -1,0 +1,113 @@
+"""What every method is to the rest of the house: an encoder, a decoder and a layout of its code.
+
+Sliders, strips, swaps, maps and metrics are written once against this file. A new method is one
+file in `engine/methods/` whose class carries `@register`; its name is the file's name.
+"""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The publication a method implements, as its card and the page cite it."""
+
+    title: str
+    authors: str
+    year: int
+    link: str
+    not_to_confuse: str = ""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slice [start, stop) of the code and what it is for, before anything was measured.
+
+    role: 'factor', 'content', 'style', or 'residual' (needed by the decoder, not to be dragged).
+    """
+
+    start: int
+    stop: int
+    role: str = "factor"
+
+
+class Method(nn.Module, ABC):
+    """A trainable model with a flat code of `code_size` floats.
+
+    Subclasses take `(config, channels)` and keep both. `encode` and `decode` are deterministic;
+    all randomness of `loss` comes from the generator it is given, so that a run can be resumed
+    and captured in a CUDA graph.
+    """
+
+    name: ClassVar[str]    # set by `register`
+    paper: ClassVar[Paper]
+    Config: ClassVar[type]  # frozen dataclass: drives the command line, saved beside the weights
+
+    channels: int
+    code_size: int
+
+    @abstractmethod
+    def layout(self) -> tuple[Slot, ...]:
+        """The slots of the code; together they cover it once."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Images (B, C, 64, 64) in [0, 1] -> codes (B, D)."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes (B, D) -> images (B, C, 64, 64) in [0, 1]."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
+        """Images (B, C, 64, 64) in [0, 1] and the step number (a 0-d tensor, so that schedules
+        live inside a captured graph) -> named scalar terms, 'loss' being the one to minimise.
+
+        `stage` counts the boundaries of `stages` already passed.
+        """
+
+    def stages(self) -> tuple[int, ...]:
+        """Steps at which `loss` changes its form; the trainer captures a new graph there."""
+        return ()
+
+    def groups(self) -> list[dict]:
+        """Optimiser groups; an entry may carry its own `betas`."""
+        return [{"params": list(self.parameters())}]
+
+
+_registry: dict[str, type[Method]] = {}
+
+
+def register(cls: type[Method]) -> type[Method]:
+    """Class decorator: list a method under the name of its file."""
+    cls.name = cls.__module__.rpartition(".")[2]
+    _registry[cls.name] = cls
+    return cls
+
+
+def methods() -> dict[str, type[Method]]:
+    """Every method by name."""
+    from engine import methods as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_registry.items()))
+
+
+def method(name: str) -> type[Method]:
+    """The method called `name`; ValueError lists the known ones otherwise."""
+    known = methods()
+    if name not in known:
+        raise ValueError(f"There is no method called '{name}'; known are {', '.join(known)}.")
+    return known[name]
+
+
+def named_slots(layout: tuple[Slot, ...]) -> Iterator[tuple[str, Slot]]:
+    """Slots with the names they carry until something better is known: z0, z1, ..."""
+    return ((f"z{number}", slot) for number, slot in enumerate(layout))

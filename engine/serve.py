@@ -1,0 +1,305 @@
+"""The live lane: one worker thread owns all models and answers what the pages ask.
+
+The pattern is that of StyleGAN3's asynchronous renderer: requests are plain data, a newer request
+of the same lane (a page's canvas, say) replaces one that still waits, errors and timings are part
+of the answer, and nothing a request contains can stop the worker. Requests that wait for the same
+model are merged into one batch. Models are shared and immutable.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import checkpoint, edits, factors
+from engine.factors import Factor
+from engine.method import Method, Paper
+
+MODELS = Path(__file__).parents[1] / "assets" / "models"
+MAX_ROWS = 512            # images in one batch
+MAX_WAITING = 4096        # rows that may wait; beyond that a request is answered "busy" at once
+GRAPHED = (1, 9, 33, 99)  # batch sizes captured on a GPU: one image, a film, a strip, a page of films
+
+
+class Refusal(ValueError):
+    """A request that cannot be answered, in one sentence a person can act on."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a page needs to know about a loaded model."""
+
+    name: str                       # folder name
+    method: str
+    data: str                       # training set
+    channels: int
+    code_size: int
+    paper: Paper
+    factors: tuple[Factor, ...]     # the whole table
+    figures: dict[str, float]       # as measured at export
+    mean: np.ndarray                # (D,) mean code of the data
+
+    @property
+    def sliders(self) -> list[Factor]:
+        """The visible factors, largest effect first."""
+        return factors.visible(self.factors)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request. Exactly one of `value`, `error` and `stale` says something."""
+
+    stamp: int                      # grows with every request of this engine
+    value: np.ndarray | None = None
+    error: str = ""                 # one sentence
+    stale: bool = False             # a newer request of the same lane took its place
+    waited_ms: float = 0.0
+    computed_ms: float = 0.0        # of the batch it was part of
+    rows: int = 0                   # in that batch
+
+    def get(self) -> np.ndarray:
+        """The value; raises Refusal with the error's sentence."""
+        if self.value is None:
+            raise Refusal(self.error or "A newer request took the place of this one.")
+        return self.value
+
+
+@dataclass
+class _Waiting:
+    """A request in the queue."""
+
+    stamp: int
+    model: str
+    work: str                       # 'encode' or 'decode'
+    rows: Tensor
+    since: float
+    future: Future
+
+
+class Engine:
+    """All models of a folder, behind one worker thread on one device.
+
+    folder: holds one model folder each. device: 'cpu', 'cuda', 'cuda:1' ... A model that fails
+    its checks is left out; `refused` says why, by name.
+    """
+
+    def __init__(self, folder: Path = MODELS, device: str = "cpu"):
+        self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise Refusal(f"There is no usable GPU for '{device}'; start with --device cpu.")
+        self.models: dict[str, Model] = {}
+        self.refused: dict[str, str] = {}
+        self._nets: dict[str, Method] = {}
+        self._graphs: dict[tuple[str, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        for path in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
+            try:
+                self._add(path)
+            except checkpoint.Damaged as error:
+                self.refused[path.name] = str(error)
+        self._stamps = count(1)
+        self._queue: OrderedDict[Hashable, _Waiting] = OrderedDict()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._thread.start()
+
+    def model(self, name: str) -> Model:
+        """The model called `name`; Refusal if there is none."""
+        if name not in self.models:
+            reason = self.refused.get(name) if isinstance(name, str) else None
+            raise Refusal(reason or f"There is no model called '{str(name)[:60]}'; known are {', '.join(self.models)}.")
+        return self.models[name]
+
+    def encode(self, model: str, images: np.ndarray, lane: Hashable = None) -> Answer:
+        """Images (B, 64, 64, 3) uint8 -> codes (B, D) float32."""
+        return self._ask(model, "encode", images, lane)
+
+    def decode(self, model: str, codes: np.ndarray, lane: Hashable = None) -> Answer:
+        """Codes (B, D) finite -> images (B, 64, 64, 3) uint8."""
+        return self._ask(model, "decode", codes, lane)
+
+    def films(
+        self, model: str, code: np.ndarray, names: Sequence[str], frames: int, lane: Hashable = None
+    ) -> Answer:
+        """One code (D,) -> a film for each named factor from its low end to its high end, all in
+        one batch: (F, frames, 64, 64, 3) uint8."""
+        stamp = next(self._stamps)
+        try:
+            table = {f.name: f for f in self.model(model).factors}
+            unknown = [n for n in names if n not in table]
+            if unknown or not names or not 2 <= frames <= MAX_ROWS:
+                raise Refusal(f"'{unknown[0]}' is no factor of {model}." if unknown else "That is no film.")
+            base = self._codes(model, np.asarray(code)[None])[0]
+            rows = torch.cat([edits.traverse(base, table[n], frames) for n in names])
+        except Refusal as error:
+            return Answer(stamp, error=str(error))
+        answer = self._submit(stamp, model, "decode", rows, lane)
+        if answer.value is None:
+            return answer
+        return Answer(**{**vars(answer), "value": answer.value.reshape(len(names), frames, *answer.value.shape[1:])})
+
+    def edit(self, model: str, code: np.ndarray, values: dict[str, float]) -> np.ndarray:
+        """One code (D,) with factors set by name -> the edited code (D,). Raises Refusal."""
+        table = self.model(model).factors
+        known = {f.name for f in table}
+        for name, value in values.items():
+            if name not in known:
+                raise Refusal(f"'{str(name)[:60]}' is no factor of {model}.")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e6:
+                raise Refusal(f"The value of factor '{name}' is not a usable number.")
+        base = self._codes(model, np.asarray(code)[None])
+        return edits.edit(base, table, values)[0].numpy()
+
+    def draw(self, model: str, seed: int) -> np.ndarray:
+        """A random code (D,), the same for the same seed everywhere."""
+        known = self.model(model)
+        return edits.draw(known.factors, torch.from_numpy(known.mean), seed).numpy()
+
+    def warm_up(self) -> None:
+        """Run every model once at the page's shapes, so that nobody waits for a first call."""
+        for name, known in self.models.items():
+            for rows in GRAPHED if self.device.type == "cuda" else (1, GRAPHED[-1]):
+                self.decode(name, np.repeat(known.mean[None], rows, 0)).get()
+
+    def close(self) -> None:
+        """Stop the worker after what it is doing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _add(self, path: Path) -> None:
+        net, table, config = checkpoint.load(path)
+        self._nets[path.name] = net.to(self.device)
+        self.models[path.name] = Model(
+            name=path.name, method=config["method"], data=config["data"], channels=net.channels,
+            code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
+            mean=np.asarray(config["mean"], np.float32),
+        )
+
+    def _codes(self, model: str, codes: np.ndarray) -> Tensor:
+        """Check codes (B, D) from outside."""
+        size = self.model(model).code_size
+        try:
+            rows = torch.from_numpy(np.ascontiguousarray(codes, np.float32))
+        except (TypeError, ValueError):
+            raise Refusal("A code must be a list of numbers.") from None
+        if rows.ndim != 2 or rows.shape[1] != size or not 1 <= len(rows) <= MAX_ROWS:
+            raise Refusal(f"A code of {model} is {size} numbers.")
+        if not (rows.abs() < 1e6).all():
+            raise Refusal("A code must hold finite numbers only.")
+        return rows
+
+    def _images(self, images: np.ndarray) -> Tensor:
+        """Check images (B, 64, 64, 3) from outside."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (64, 64, 3):
+            raise Refusal("Images must be 64x64 RGB bytes.")
+        if not 1 <= len(images) <= MAX_ROWS:
+            raise Refusal(f"From 1 to {MAX_ROWS} images at a time, please.")
+        return torch.from_numpy(np.ascontiguousarray(images))
+
+    def _ask(self, model: str, work: str, array: np.ndarray, lane: Hashable) -> Answer:
+        stamp = next(self._stamps)
+        try:
+            self.model(model)
+            rows = self._images(array) if work == "encode" else self._codes(model, array)
+        except Refusal as error:
+            return Answer(stamp, error=str(error))
+        return self._submit(stamp, model, work, rows, lane)
+
+    def _submit(self, stamp: int, model: str, work: str, rows: Tensor, lane: Hashable) -> Answer:
+        """Queue a checked request and wait for its answer."""
+        waiting = _Waiting(stamp, model, work, rows, time.perf_counter(), Future())
+        key = ("single", stamp) if lane is None else lane
+        with self._changed:
+            older = self._queue.pop(key, None)
+            if older:
+                older.future.set_result(Answer(older.stamp, stale=True))
+            if sum(len(w.rows) for w in self._queue.values()) + len(rows) > MAX_WAITING:
+                return Answer(stamp, error="The server is busy; try again in a moment.")
+            self._queue[key] = waiting
+            self._changed.notify()
+        return waiting.future.result()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    for waiting in self._queue.values():
+                        waiting.future.set_result(Answer(waiting.stamp, error="The server is shutting down."))
+                    return
+                batch = self._take()
+            begun = time.perf_counter()
+            try:
+                value, error = self._compute(batch), ""
+            except Exception as failure:  # whatever went wrong, the worker must live on
+                value, error = None, f"The model could not answer ({type(failure).__name__})."
+            ended = time.perf_counter()
+            rows = sum(len(w.rows) for w in batch)
+            start = 0
+            for waiting in batch:
+                part = None if value is None else value[start:start + len(waiting.rows)]
+                start += len(waiting.rows)
+                waiting.future.set_result(Answer(
+                    waiting.stamp, part, error, False,
+                    1e3 * (begun - waiting.since), 1e3 * (ended - begun), rows,
+                ))
+
+    def _take(self) -> list[_Waiting]:
+        """The oldest request and all that can share its batch, removed from the queue."""
+        first = next(iter(self._queue.values()))
+        batch, rows = [], 0
+        for key, waiting in list(self._queue.items()):
+            same = waiting.model == first.model and waiting.work == first.work
+            if same and (not batch or rows + len(waiting.rows) <= MAX_ROWS):
+                batch.append(self._queue.pop(key))
+                rows += len(waiting.rows)
+        return batch
+
+    @torch.inference_mode()
+    def _compute(self, batch: list[_Waiting]) -> np.ndarray:
+        name, rows = batch[0].model, torch.cat([w.rows for w in batch]).to(self.device)
+        net = self._nets[name]
+        if batch[0].work == "encode":
+            x = rows.permute(0, 3, 1, 2).float() / 255
+            if net.channels == 1:
+                x = x.mean(1, keepdim=True)
+            return net.encode(x).cpu().numpy()
+        if self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
+            return self._decode_graphed(name, rows).cpu().numpy()
+        return self._pixels(net, rows).cpu().numpy()
+
+    def _pixels(self, net: Method, rows: Tensor) -> Tensor:
+        """Codes -> RGB bytes (B, 64, 64, 3), on the device."""
+        x = (255 * net.decode(rows)).round().to(torch.uint8)
+        return x.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+
+    def _decode_graphed(self, name: str, rows: Tensor) -> Tensor:
+        """Decode by a captured graph of the next larger batch size."""
+        size = next(s for s in GRAPHED if s >= len(rows))
+        if (name, size) not in self._graphs:
+            net, static = self._nets[name], torch.zeros(size, rows.shape[1], device=self.device)
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                self._pixels(net, static)  # libraries choose their algorithms outside the recording
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                output = self._pixels(net, static)
+            self._graphs[name, size] = graph, static, output
+        graph, static, output = self._graphs[name, size]
+        static[:len(rows)] = rows
+        graph.replay()
+        return output[:len(rows)]

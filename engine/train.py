@@ -1,0 +1,296 @@
+"""python -m engine.train METHOD --data NAME: train one method, several seeds side by side.
+
+The whole step (drawing the batch, forward, backward, Adam) of every seed is captured in one CUDA
+graph, each seed a branch of its own: small nets are bound by kernel launches, and independent
+branches fill the GPU that one of them leaves idle. A seed's numbers do not depend on which others
+run beside it. On a CPU, or with --no-capture, the same step runs eagerly.
+
+To resume after any interruption, run the same command again.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import safetensors.torch
+import torch
+import tyro
+from safetensors import safe_open
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from engine import checkpoint, export
+from engine.data import Dataset, load, materialise, split
+from engine.method import Method, method, methods
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options of a training run, whatever the method."""
+
+    data: str                             # data set: a name or a path, see engine.data.load
+    out: Path | None = None               # folder of the run; runs/METHOD-DATA if not given
+    seeds: tuple[int, ...] = (0,)         # one model for each, trained side by side
+    steps: int = 60_000                   # optimiser steps
+    batch: int = 64                       # images per step and seed
+    lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine
+    precision: Literal["bf16", "fp32"] = "bf16"  # of convolutions and products on a GPU; a CPU uses fp32
+    capture: bool = True                  # capture the step in a CUDA graph
+    device: str = "auto"                  # 'auto', 'cpu', 'cuda', 'cuda:1' ...
+    log_every: int = 200                  # steps between two rows of the log
+    save_every: int = 10_000              # steps between two saves; a multiple of log_every
+    dry_run: bool = False                 # print the resolved options and stop
+
+
+class Run:
+    """One seed in training: model, optimiser and the generator all its randomness comes from."""
+
+    def __init__(self, cls: type[Method], config: object, channels: int, seed: int, plan: Plan, device: torch.device):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # initial weights, drawn on the CPU: the same on every device
+            self.model = cls(config, channels).to(device)
+        self.seed = seed
+        self.plan = plan
+        self.generator = Generator(device).manual_seed(seed)
+        # The learning rate is a tensor so that its schedule runs inside the captured graph.
+        self.lr = torch.tensor(plan.lr, device=device)
+        self.optimizer = torch.optim.Adam(
+            [{"lr": self.lr} | group for group in self.model.groups()],
+            fused=True, capturable=device.type == "cuda",
+        )
+        self.autocast = torch.autocast(
+            device.type, torch.bfloat16, enabled=plan.precision == "bf16" and device.type == "cuda"
+        )
+        self.names: list[str] = []                   # of the loss terms
+        self.sums = torch.zeros(1, device=device)    # steps since the last row, then each term
+
+    def advance(self, draw: Callable[[Generator], Tensor], step: Tensor, stage: int) -> None:
+        """One optimiser step on a batch of its own."""
+        self.lr.copy_(self.plan.lr * 0.5 * (1 + torch.cos(math.pi * step / self.plan.steps)))
+        x = draw(self.generator)
+        with self.autocast:
+            terms = self.model.loss(x, step, self.generator, stage)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        self.optimizer.step()
+        if self.names != list(terms):
+            self.names, self.sums = list(terms), torch.zeros(len(terms) + 1, device=x.device)
+        self.sums += torch.stack([torch.ones_like(self.lr), *(t.detach() for t in terms.values())])
+
+    def means(self) -> dict[str, float]:
+        """Mean of each loss term over the steps since the last call."""
+        steps, *sums = self.sums.tolist()
+        self.sums.zero_()
+        return {name: value / steps for name, value in zip(self.names, sums, strict=True)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that changes in training, by name. Before the first step Adam has no state yet."""
+        state = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for i, entry in self.optimizer.state_dict()["state"].items():
+            state |= {f"adam.{i}.{k}": v for k, v in entry.items()}
+        return state | {"generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned, in place, so that captured addresses stay valid."""
+        own = self.tensors()
+        with torch.no_grad():
+            for name, tensor in own.items():
+                if name == "generator":
+                    self.generator.set_state(state[name].cpu())
+                elif name in state:
+                    tensor.copy_(state[name])
+                else:
+                    tensor.zero_()  # Adam before its first step
+        self.sums.zero_()
+
+    def prepare(self) -> None:
+        """Give Adam its state without moving a weight, so that `restore` has tensors to fill."""
+        before = {k: v.clone() for k, v in self.tensors().items()}
+        for p in self.model.parameters():
+            p.grad = torch.zeros_like(p)
+        self.optimizer.step()
+        self.restore(before)
+
+
+class Trainer:
+    """Several runs stepping together."""
+
+    def __init__(self, cls: type[Method], config: object, plan: Plan, dataset: Dataset, device: torch.device):
+        self.plan, self.device = plan, device
+        self.runs = [Run(cls, config, dataset.channels, seed, plan, device) for seed in plan.seeds]
+        self.step = torch.zeros((), dtype=torch.int64, device=device)
+        self.draw = batches(dataset, plan.batch, device)
+        self.boundaries = self.runs[0].model.stages()
+        self.captured: tuple[int, torch.cuda.CUDAGraph] | None = None
+        for run in self.runs:
+            run.prepare()
+
+    def advance(self, number: int) -> None:
+        """Make step `number` (from 0) in every run."""
+        stage = sum(number >= b for b in self.boundaries)
+        if self.device.type == "cuda" and self.plan.capture:
+            if self.captured is None or self.captured[0] != stage:
+                self.captured = None  # frees the old graph's memory first
+                self.captured = stage, self.capture(stage)
+            self.captured[1].replay()
+        else:
+            for run in self.runs:
+                run.advance(self.draw, self.step, stage)
+            self.step += 1
+
+    def capture(self, stage: int) -> torch.cuda.CUDAGraph:
+        """Record one step of all runs as a CUDA graph with a branch for each."""
+        before = [{k: v.clone() for k, v in run.tensors().items()} for run in self.runs]
+        streams = [torch.cuda.Stream() for _ in self.runs]
+
+        def everyone() -> None:
+            here = torch.cuda.current_stream()
+            for run, stream in zip(self.runs, streams, strict=True):
+                stream.wait_stream(here)
+                with torch.cuda.stream(stream):
+                    run.advance(self.draw, self.step, stage)
+            for stream in streams:
+                here.wait_stream(stream)
+
+        # Libraries choose algorithms and allocate workspaces on first use, outside the recording.
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                everyone()
+        torch.cuda.synchronize()
+        for run, state in zip(self.runs, before, strict=True):
+            run.restore(state)
+            run.optimizer.zero_grad(set_to_none=True)
+
+        graph = torch.cuda.CUDAGraph()
+        for run in self.runs:
+            graph.register_generator_state(run.generator)
+        with torch.cuda.graph(graph):
+            everyone()
+            self.step += 1
+        return graph
+
+    def save(self, path: Path, history: list[dict], plan: dict) -> None:
+        """Write the whole state of training to one file, atomically."""
+        tensors = {
+            f"{run.seed}.{name}": t.detach().cpu().contiguous()
+            for run in self.runs for name, t in run.tensors().items()
+        }
+        metadata = {"step": str(self.step.item()), "plan": json.dumps(plan), "history": json.dumps(history)}
+        checkpoint.write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+    def resume(self, path: Path, plan: dict) -> list[dict]:
+        """Take over the state saved at `path` and return its log.
+
+        Raises ValueError if it was made by other options.
+        """
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            made_with = json.loads(metadata["plan"])
+            changed = [k for k in plan if made_with.get(k) != plan[k]]
+            if changed:
+                raise ValueError(
+                    f"{path} was made with other options ({', '.join(changed)}); choose another --out or delete it."
+                )
+            for run in self.runs:
+                prefix = f"{run.seed}."
+                run.restore({
+                    k.removeprefix(prefix): file.get_tensor(k) for k in file.keys() if k.startswith(prefix)
+                })
+        self.step.fill_(int(metadata["step"]))
+        return json.loads(metadata["history"])
+
+
+def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Generator], Tensor]:
+    """A function of a generator that draws training images (batch, C, 64, 64) in [0, 1].
+
+    A GPU holds the whole training split as bytes, so that drawing is part of the captured graph;
+    a CPU makes each batch when it is asked for.
+    """
+    index, _ = split(len(dataset))
+    store = materialise(dataset, index.to(device), device) if device.type == "cuda" else None
+
+    def draw(generator: Generator) -> Tensor:
+        pick = torch.randint(len(index), (batch,), generator=generator, device=device)
+        images = store[pick] if store is not None else dataset.images(index[pick])
+        return images.float() / 255
+
+    return draw
+
+
+def resolved(plan: Plan, config: object, name: str) -> dict:
+    """Everything that decides a run's numbers, as plain data."""
+    chosen = asdict(plan) | {"out": None, "dry_run": False, "device": None}
+    return json.loads(json.dumps({"method": name} | chosen | {"model": asdict(config)}))
+
+
+def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
+    """Train to the end, resuming if the run was begun before; returns the exported model folders."""
+    if plan.save_every % plan.log_every:
+        raise ValueError("--save-every must be a multiple of --log-every.")
+    device = torch.device(plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
+    dataset = load(plan.data)
+    out = plan.out or Path("runs") / f"{cls.name}-{dataset.name}"
+    out.mkdir(parents=True, exist_ok=True)
+    options = resolved(plan, config, cls.name)
+    trainer = Trainer(cls, config, plan, dataset, device)
+    state = out / "state.safetensors"
+    history = trainer.resume(state, options) if state.exists() else []
+
+    start, begun = trainer.step.item(), time.perf_counter()
+    with tqdm(total=plan.steps, initial=start, unit="step", mininterval=1) as bar:
+        for number in range(start, plan.steps):
+            trainer.advance(number)
+            done = number + 1
+            if done % plan.log_every == 0:
+                terms = [run.means() for run in trainer.runs]
+                speed = (done - start) * plan.batch * len(plan.seeds) / (time.perf_counter() - begun)
+                history.append({"step": done, "images_per_s": round(speed)} | {"terms": terms})
+                bar.set_postfix_str(f"{speed:,.0f} images/s " + " ".join(f"{k} {v:.4g}" for k, v in terms[0].items()))
+                bar.update(done - bar.n)
+            if done % plan.save_every == 0 or done == plan.steps:
+                trainer.save(state, history, options)
+    (out / "log.json").write_text(json.dumps(history, indent=1) + "\n")
+    command = "python -m engine.train " + " ".join(sys.argv[1:])
+    return [export.export(out / f"seed{run.seed}", run.model, dataset, options, command, run.seed, history[-1:])
+            for run in trainer.runs]
+
+
+def parse(arguments: list[str]) -> tuple[type[Method], object, Plan]:
+    """Command line -> method, its config, the plan. The first argument names the method."""
+    if not arguments or arguments[0].startswith("-"):
+        raise SystemExit(f"usage: python -m engine.train METHOD --data NAME [options]\n"
+                         f"METHOD is one of {', '.join(methods())}; METHOD --help lists its options.")
+    try:
+        cls = method(arguments[0])
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    flat = Annotated[cls.Config, tyro.conf.arg(name="")]
+    both = make_dataclass("Arguments", [("plan", Annotated[Plan, tyro.conf.arg(name="")]),
+                                        ("model", flat, field(default_factory=cls.Config))])
+    chosen = tyro.cli(both, args=arguments[1:], prog=f"python -m engine.train {cls.name}", description=cls.__doc__)
+    return cls, chosen.model, chosen.plan
+
+
+def main() -> None:
+    """Entry point of `python -m engine.train`."""
+    cls, config, plan = parse(sys.argv[1:])
+    if plan.dry_run:
+        print(json.dumps(resolved(plan, config, cls.name), indent=1))
+        return
+    try:
+        for folder in fit(cls, config, plan):
+            print(folder)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
