@@ -1,0 +1,75 @@
+"""Every data set by one name or path, and its images brought to a device.
+
+Three sets are rendered and need no file; the published ones and your own pictures are read from disk.
+"""
+
+import os
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from engine.data.arrays import DataError, is_hdf5
+from engine.data.dataset import SIZE, Dataset, Grid, KnownFactor, split
+from engine.data.folder import LIMIT, ImageFolder
+
+__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "load", "materialise", "split"]
+
+
+def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
+    """The data set called `name`, or the one at the path `name`, recognised by its content.
+
+    `crop` and `limit` are for folders and zips of pictures, see `engine.data.folder.ImageFolder`.
+    Raises DataError, in one sentence, for an unknown name or an unreadable file.
+    """
+    # Each is imported on demand: asking for one set must not cost, or break on, what another one needs.
+    if name == "dsprites":
+        from engine.data.dsprites import DSprites
+        return DSprites()
+    if name == "shapes3d":
+        from engine.data.shapes3d import Shapes3D
+        return Shapes3D()
+    if name == "faces":
+        from engine.data.faces import Faces
+        return Faces()
+    path = Path(os.path.abspath(Path(name).expanduser()))  # so that "." has a name, too
+    kind = _kind(path) if name else "unknown"
+    if kind == "pictures":
+        return ImageFolder(path, crop, limit)
+    if kind == "unknown":
+        raise DataError(
+            f"Unknown data set {name!r}: give dsprites, shapes3d, faces, or the path of an official file "
+            "(dSprites .npz, 3dshapes.h5, MPI3D .npz), of Cars3D's folder, or of a folder or zip of pictures."
+        )
+    from engine.data.official import read_arrays, read_cars3d
+    return read_cars3d(path) if kind == "cars3d" else read_arrays(path)
+
+
+def materialise(dataset: Dataset, index: Tensor, device: torch.device | str, batch: int = 2048) -> Tensor:
+    """The images numbered `index` (N,) as (N, C, 64, 64) uint8 on `device`, rendered there in batches."""
+    images = torch.empty(len(index), dataset.channels, SIZE, SIZE, dtype=torch.uint8, device=device)
+    label = f"{dataset.name}: {images.nbytes / 1e9:.2f} GB to {images.device}"
+    with tqdm(total=len(index), unit=" images", desc=label, disable=len(index) <= batch) as progress:
+        for slot, numbers in zip(images.split(batch), index.to(device).split(batch), strict=True):
+            slot.copy_(dataset.images(numbers))
+            progress.update(len(numbers))
+    return images
+
+
+def _kind(path: Path) -> str:
+    """What `load` would find at `path`: arrays, cars3d, pictures or unknown."""
+    if path.is_dir():
+        is_cars = (path / "list.txt").is_file() and any(path.glob("car_*_mesh.mat"))
+        return "cars3d" if is_cars else "pictures"
+    if not path.is_file():
+        return "unknown"
+    if path.suffix in {".npz", ".h5", ".hdf5"} or is_hdf5(path):
+        return "arrays"
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, RuntimeError, BadZipFile):
+        return "pictures" if path.suffix == ".zip" else "unknown"
+    return "arrays" if any(name.endswith(".npy") for name in names) else "pictures"
