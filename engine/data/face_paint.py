@@ -15,10 +15,11 @@ SKIN, EYE, TEETH, TONGUE, LASH, HAIR = range(6)     # the parts of head.safetens
 EYE_CENTRE = 0.317                                  # |x| of the pupils
 SKULL_Z = -0.70                                     # the hair sheet's axis
 
-SKIN_PATH = ((0.98, 0.86, 0.78), (0.94, 0.75, 0.62), (0.80, 0.58, 0.43), (0.58, 0.38, 0.27), (0.36, 0.23, 0.17))
-HAIR_PATH = ((0.10, 0.08, 0.08), (0.27, 0.16, 0.10), (0.45, 0.24, 0.12), (0.72, 0.36, 0.14), (0.88, 0.68, 0.36),
-             (0.90, 0.87, 0.82))                    # black, brown, chestnut, ginger, blond, white
-IRIS_PATH = ((0.22, 0.12, 0.06), (0.42, 0.28, 0.12), (0.30, 0.46, 0.22), (0.22, 0.46, 0.72))
+SKIN_PATH = ((0.95, 0.82, 0.74), (0.92, 0.73, 0.60), (0.80, 0.58, 0.43), (0.60, 0.40, 0.28),
+             (0.40, 0.26, 0.19))
+HAIR_PATH = ((0.10, 0.08, 0.08), (0.27, 0.16, 0.10), (0.45, 0.24, 0.12), (0.72, 0.36, 0.14),
+             (0.88, 0.68, 0.36), (0.90, 0.87, 0.82))
+IRIS_PATH = ((0.25, 0.13, 0.06), (0.55, 0.36, 0.14), (0.30, 0.58, 0.28), (0.25, 0.55, 0.90))
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Surface:
 
 @dataclass
 class Colours:
-    """Per-face colours (B, 3) in [0, 1] sRGB, the lamp's direction (B, 3), and two looks (B,)."""
+    """Per-face colours (B, 3) in [0, 1] sRGB, the lamp's direction (B, 3), and two looks (B,) in [0, 1]."""
 
     skin: Tensor
     hair: Tensor
@@ -42,7 +43,8 @@ class Colours:
     shirt: Tensor
     background: Tensor
     lamp: Tensor
-    gender: Tensor      # 0 = female: redder lips, finer brows; 1 = male
+    male: Tensor        # stubble, paler lips, heavier brows
+    old: Tensor         # lines
 
 
 def along(path: tuple[tuple[float, float, float], ...], t: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ def hairline(rest: Tensor) -> Tensor:
 
 
 def hair_end(rest: Tensor, length: Tensor) -> Tensor:
-    """Height of rest points (..., 3) above the tips of hair of this length in [0, 1]; 1 reaches the shoulders."""
+    """Height of rest points (..., 3) above the tips of hair whose length is 0 (cropped) to 1 (shoulders)."""
     phi, y = _side(rest)
     cropped = 0.02 - 0.75 * step(phi, 1.7, 2.4)
     tips = 0.03 * torch.cos(17 * phi) + 0.02 * torch.cos(31 * phi)
@@ -93,24 +95,38 @@ def _albedo(s: Surface, c: Colours) -> tuple[Tensor, Tensor]:
         return torch.lerp(under, over, amount[..., None])
 
     x, y, z = s.rest[..., 0].abs(), s.rest[..., 1], s.rest[..., 2]
-    man = c.gender[:, None, None]
-    dark_hair = face(c.hair * 0.75)
+    male, old = face(c.male), face(c.old)
+    dark_hair = face(c.hair * 0.70)
 
     # Skin, with blood in cheeks, nose and ears.
     skin = face(c.skin).expand_as(s.rest)
     blush = torch.exp(-((x - 0.42) / 0.2) ** 2 - ((y + 0.48) / 0.17) ** 2) * (z > -0.2)
-    blush = blush + torch.exp(-(x / 0.14) ** 2 - ((y + 0.42) / 0.12) ** 2) * (z > 0) + step(x, 0.72, 0.80) * (y > -0.7)
+    blush = blush + torch.exp(-(x / 0.14) ** 2 - ((y + 0.42) / 0.12) ** 2) * (z > 0)
+    blush = blush + step(x, 0.72, 0.80) * (y > -0.7)
     skin = mix(skin, skin * torch.tensor([1.0, 0.78, 0.74], device=x.device), 0.55 * blush.clamp(max=1))
+    stubble = step(0.40 * (x - 0.30).clamp(min=0) - 0.58 - y, 0.0, 0.20)
+    stubble = stubble + step(x, 0.34, 0.16) * step(y, -0.48, -0.58)
+    stubble = stubble.clamp(max=1) * step(z, -0.80, -0.50) * step(y, -1.35, -1.10)
+    skin = mix(skin, dark_hair, 0.17 * male * stubble)
     lips = face(c.skin) * torch.tensor([0.90, 0.52, 0.52], device=x.device) + 0.03
-    skin = mix(skin, lips, step(s.lips, 0.15, 0.6) * (0.95 - 0.45 * man))
+    skin = mix(skin, lips, step(s.lips, 0.15, 0.6) * (0.95 - 0.45 * male))
 
     # Eyebrows: a band around an arc that thins towards the temple.
     t = ((x - 0.12) / 0.42).clamp(0, 1)
     arc = 0.135 + 0.11 * torch.sin(2.3 * t) - 0.03 * t
-    thick = (0.034 + 0.018 * man) * (1 - 0.6 * t ** 2)
+    thick = (0.034 + 0.018 * male) * (1 - 0.6 * t ** 2)
     inside = step(x, 0.08, 0.16) * step(x, 0.58, 0.50) * (z > -0.2)
     brow = step((y - arc).abs() - thick, 0.018, -0.018) * inside
-    skin = mix(skin, dark_hair, (0.72 + 0.13 * man) * brow)
+    skin = mix(skin, dark_hair, (0.72 + 0.13 * male) * brow)
+
+    # Lines of age: from the nose to the mouth's corners, below the eyes, across the forehead.
+    fold = torch.exp(-((x - 0.17 + 0.50 * (y + 0.40)) / 0.035) ** 2)
+    fold = fold * step(y, -0.82, -0.60) * step(y, -0.30, -0.42)
+    bag = torch.exp(-((y + 0.17 - 0.8 * (x - EYE_CENTRE) ** 2) / 0.03) ** 2 - ((x - 0.32) / 0.13) ** 2)
+    frown = torch.cos((y - 0.05 * torch.cos(5 * x)) * 62).clamp(min=0)
+    frown = frown * step(y, 0.32, 0.38) * step(x, 0.50, 0.30)
+    lines = (fold + 0.8 * bag + 0.5 * frown) * (z > -0.2)
+    skin = skin * (1 - 0.34 * old * lines.clamp(max=1))[..., None]
 
     # Short hair roots under the hair sheet, so that it may float a little; not on the ears.
     root = step(torch.minimum(hairline(s.rest), hair_end(s.rest, torch.zeros_like(y))), 0.0, 0.06)
@@ -124,9 +140,9 @@ def _albedo(s: Surface, c: Colours) -> tuple[Tensor, Tensor]:
     # Eyes: white, iris with a dark rim, pupil; the upper lid throws a shadow.
     r = torch.hypot(x - EYE_CENTRE, y)
     white = torch.tensor([0.93, 0.91, 0.90], device=x.device).expand_as(skin)
-    eye = mix(white, face(c.iris) * (1.15 - 4 * r.clamp(max=0.08))[..., None], step(r, 0.078, 0.066))
-    eye = mix(eye, torch.full_like(eye, 0.03), step(r, 0.036, 0.026))
-    eye = eye * (0.55 + 0.45 * step(y, 0.07, 0.0))[..., None]
+    eye = mix(white, face(c.iris) * (1.15 - 3.5 * r.clamp(max=0.1))[..., None], step(r, 0.092, 0.080))
+    eye = mix(eye, torch.full_like(eye, 0.03), step(r, 0.040, 0.030))
+    eye = eye * (0.60 + 0.40 * step(y, 0.09, 0.02))[..., None]
 
     # Hair: strands run down from the crown.
     phi, _ = _side(s.rest)
@@ -134,10 +150,11 @@ def _albedo(s: Surface, c: Colours) -> tuple[Tensor, Tensor]:
     hair = face(c.hair) * (0.82 + 0.30 * strand)[..., None]
 
     colour = skin
-    for part, own in ((EYE, eye), (HAIR, hair), (TEETH, white), (LASH, dark_hair * 0.4),
+    lash = torch.lerp(dark_hair * 0.4, face(c.skin) * 0.5, 0.3 + 0.4 * male[..., None])
+    for part, own in ((EYE, eye), (HAIR, hair), (TEETH, white * white), (LASH, lash),
                       (TONGUE, torch.tensor([0.70, 0.32, 0.32], device=x.device))):
         colour = torch.where((s.part == part)[..., None], own, colour)
-    shine = torch.where(s.part == HAIR, 0.22, torch.where(s.part == EYE, 0.9, 0.07))
+    shine = torch.where(s.part == HAIR, 0.10 + 0.16 * strand, torch.where(s.part == EYE, 0.9, 0.06))
     return colour, shine * (below <= 0)
 
 
@@ -148,12 +165,13 @@ def paint(s: Surface, c: Colours) -> Tensor:
     toward = torch.tensor([0.0, 0.0, 1.0], device=lamp.device)
     facing = (s.normal * lamp).sum(-1, keepdim=True)
     # Light bleeds around the terminator of skin, red most: a cheap stand-in for subsurface scattering.
-    bleed = torch.where((s.part == SKIN)[..., None], torch.tensor([0.40, 0.26, 0.20], device=lamp.device), 0.15)
+    blood = torch.tensor([0.40, 0.26, 0.20], device=lamp.device)
+    bleed = torch.where((s.part == SKIN)[..., None], blood, 0.15)
     key = ((facing + bleed) / (1 + bleed)).clamp(min=0) * torch.tensor([1.0, 0.95, 0.88], device=lamp.device)
     sky = (0.5 + 0.5 * s.normal[..., 1:2]) * torch.tensor([0.30, 0.32, 0.36], device=lamp.device) + 0.16
     front = 0.22 * s.normal[..., 2:].clamp(min=0)
     shade = s.shade[..., None]
-    light = 0.95 * key * (0.35 + 0.65 * shade) + (sky + front) * shade
+    light = 0.82 * key * (0.35 + 0.65 * shade) + (sky + front) * shade
     gloss = (s.normal * normalize(lamp + toward, dim=-1)).sum(-1).clamp(min=0)
     gloss = shine * gloss ** torch.where(s.part == EYE, 60.0, 14.0) * s.shade
     lit = (colour ** 2.2 * light + gloss[..., None] * 0.6).clamp(0, 1) ** (1 / 2.2)

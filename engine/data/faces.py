@@ -121,15 +121,17 @@ def _coefficients(head: Head, f: dict[str, Tensor]) -> Tensor:
     for g, sex in enumerate(("female", "male")):
         for a, years in enumerate(("child", "young", "old")):
             corner = gender[:, g] * age[:, a]
-            by_name |= {f"{sex}-{years}-{w}": corner * weight[:, k] for k, w in enumerate(("min", "average", "max"))}
-            by_name |= {f"{sex}-{years}-{o}": corner * ancestry[:, k]
-                        for k, o in enumerate(("african", "asian", "caucasian"))}
+            for k, name in enumerate(("min", "average", "max")):
+                by_name[f"{sex}-{years}-{name}"] = corner * weight[:, k]
+            for k, name in enumerate(("african", "asian", "caucasian")):
+                by_name[f"{sex}-{years}-{name}"] = corner * ancestry[:, k]
     for name, value in (("fat", 2 * f["weight"] - 1), ("width", f["head width"]), ("nose", f["nose size"]),
                         ("mouth", f["mouth width"]), ("chin", f["chin"]), ("brow", f["brows"])):
         by_name |= {name + "+": value.clamp(min=0), name + "-": (-value).clamp(min=0)}
-    by_name |= {"old+": (2 * f["age"] - 1).clamp(min=0), "jaw": 0.6 * f["jaw open"], "hair": f["hair length"].sqrt(),
+    by_name |= {"old+": (2 * f["age"] - 1).clamp(min=0), "hair": f["hair length"].sqrt(),
                 "smile": 1.3 * f["smile"].clamp(min=0), "frown": (-f["smile"]).clamp(min=0),
-                "blink": f["eyelids"].clamp(min=0) ** 1.5, "wide": (-f["eyelids"]).clamp(min=0)}
+                "blink": f["eyelids"].clamp(min=0) ** 1.5, "wide": (-f["eyelids"]).clamp(min=0),
+                "jaw": 0.6 * f["jaw open"]}
     return torch.stack([by_name[name] for name in head.names], 1)
 
 
@@ -158,20 +160,31 @@ def _draw(values: Tensor) -> Tensor:
     y = (0.5 - (points[..., 1] + 0.2) / away * (14 / 3.05)) * FINE
     keep = torch.ones_like(x)
     strand = head.rest[head.hair]
-    keep[:, head.hair] = torch.minimum(look.hairline(strand), look.hair_end(strand, f["hair length"][:, None]))
+    length = f["hair length"][:, None]
+    keep[:, head.hair] = torch.minimum(look.hairline(strand), look.hair_end(strand, length))
     triangle, place = rasterize(torch.stack([x, y, (away - 8) / 12, keep], -1), head.triangles, FINE)
 
     normal = vertex_normals(points, head.outward, head.around)
     static = interpolate(head.static, head.triangles, triangle, place)
-    lamp, lift = f["lamp"] * (pi / 180), torch.full_like(f["lamp"], 0.45)
-    picture = look.paint(
-        look.Surface(part=torch.where(triangle < 0, -1, head.part[triangle.clamp(min=0)]), rest=static[..., :3],
-                     normal=normalize(interpolate(normal, head.triangles, triangle, place), dim=-1),
-                     lips=static[..., 3], shade=static[..., 4]),
-        look.Colours(skin=look.along(look.SKIN_PATH, f["skin tone"]), hair=look.along(look.HAIR_PATH, f["hair colour"]),
-                     iris=look.along(look.IRIS_PATH, f["eye colour"]), shirt=look.hue(f["shirt hue"], 0.55, 0.75),
-                     background=look.hue(f["background hue"], 0.38, 0.86), gender=f["gender"],
-                     lamp=normalize(torch.stack([lamp.sin(), lift, lamp.cos()], 1), dim=1)))
+    surface = look.Surface(
+        part=torch.where(triangle < 0, -1, head.part[triangle.clamp(min=0)]),
+        rest=static[..., :3],
+        normal=normalize(interpolate(normal, head.triangles, triangle, place), dim=-1),
+        lips=static[..., 3],
+        shade=static[..., 4],
+    )
+    lamp = f["lamp"] * (pi / 180)
+    colours = look.Colours(
+        skin=look.along(look.SKIN_PATH, f["skin tone"]),
+        hair=look.along(look.HAIR_PATH, f["hair colour"]),
+        iris=look.along(look.IRIS_PATH, f["eye colour"]),
+        shirt=look.hue(f["shirt hue"], 0.50, 0.70),
+        background=look.hue(f["background hue"], 0.38, 0.86),
+        lamp=normalize(torch.stack([lamp.sin(), torch.full_like(lamp, 0.45), lamp.cos()], 1), dim=1),
+        male=f["gender"],
+        old=(2 * f["age"] - 1).clamp(min=0),
+    )
+    picture = look.paint(surface, colours)
     small = avg_pool2d(picture.permute(0, 3, 1, 2), 2)
     return (small * 255).round().to(torch.uint8)
 

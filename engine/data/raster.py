@@ -55,10 +55,10 @@ def rasterize(points: Tensor, triangles: Tensor, size: int) -> tuple[Tensor, Ten
         own, (left, top) = corner[mesh, tri], first[mesh, tri].unbind(-1)
         weight, slope_x, slope_y = _weights(own, left + 0.5, top + 0.5)         # (N, 3)
         ramp = torch.stack([weight, slope_x, slope_y], 1)                       # (N, 3, 3)
-        ramp = torch.cat([ramp, ramp @ own[..., 2:]], dim=2)[..., None]         # + depth and keep: (N, 3, 5, 1)
+        ramp = torch.cat([ramp, ramp @ own[..., 2:]], dim=2)[..., None]         # (N, 3, 5, 1)
         step = torch.arange(side * side, device=device)
         dx, dy = step % side, step // side
-        a, b, c, depth, keep = (ramp[:, 0] + ramp[:, 1] * dx + ramp[:, 2] * dy).unbind(1)  # (N, side * side) each
+        a, b, c, depth, keep = (ramp[:, 0] + ramp[:, 1] * dx + ramp[:, 2] * dy).unbind(1)   # (N, side ** 2)
         x, y = left.long()[:, None] + dx, top.long()[:, None] + dy
         inside = (a >= 0) & (b >= 0) & (c >= 0) & (keep >= 0) & (x < size) & (y < size)
         key = ((depth * _DEPTH_STEPS).long() << _ID_BITS) | tri[:, None]
