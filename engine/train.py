@@ -2,8 +2,9 @@
 
 The whole step (drawing the batch, forward, backward, Adam) of every seed is captured in one CUDA
 graph, each seed a branch of its own: small nets are bound by kernel launches, and independent
-branches fill the GPU that one of them leaves idle. A seed's numbers do not depend on which others
-run beside it. On a CPU, or with --no-capture, the same step runs eagerly.
+branches fill the GPU that one of them leaves idle. Every seed has its own generator, so what it
+draws does not depend on which others run beside it. On a CPU, or with --no-capture, the same step
+runs eagerly.
 
 To resume after any interruption, run the same command again.
 """
@@ -41,6 +42,7 @@ class Plan:
     lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine
     precision: Literal["bf16", "fp32"] = "bf16"  # of convolutions and products on a GPU; a CPU uses fp32
     capture: bool = True                  # capture the step in a CUDA graph
+    compile: bool = True                  # fuse the captured step's small kernels with torch.compile
     device: str = "auto"                  # 'auto', 'cpu', 'cuda', 'cuda:1' ...
     log_every: int = 200                  # steps between two rows of the log
     save_every: int = 10_000              # steps between two saves; a multiple of log_every
@@ -66,6 +68,9 @@ class Run:
         self.autocast = torch.autocast(
             device.type, torch.bfloat16, enabled=plan.precision == "bf16" and device.type == "cuda"
         )
+        # Worth its start-up time only where kernels, not the interpreter, are the cost.
+        fuse = plan.compile and plan.capture and device.type == "cuda"
+        self.loss = torch.compile(self.model.loss) if fuse else self.model.loss
         self.names: list[str] = []                   # of the loss terms
         self.sums = torch.zeros(1, device=device)    # steps since the last row, then each term
 
@@ -74,7 +79,7 @@ class Run:
         self.lr.copy_(self.plan.lr * 0.5 * (1 + torch.cos(math.pi * step / self.plan.steps)))
         x = draw(self.generator)
         with self.autocast:
-            terms = self.model.loss(x, step, self.generator, stage)
+            terms = self.loss(x, step, self.generator, stage)
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         self.optimizer.step()
