@@ -150,7 +150,7 @@ def _draw(values: Tensor) -> Tensor:
     head = _head(values.device)
     f = {factor.name: column for factor, column in zip(FACTORS, values.unbind(1))}
     weight = _coefficients(head, f)
-    points = head.rest + (weight @ head.shapes).view(len(values), -1, 3)
+    points = head.rest + (weight @ head.shapes).view(len(values), *head.rest.shape)
     points = points / (1 + weight @ head.height)[:, None, None]                 # every head fills the picture
     points = _turn(points, head.follow, f["yaw"] * (pi / 180), f["pitch"] * (pi / 180))
 
@@ -210,5 +210,10 @@ class Faces(Dataset):
 
     @torch.no_grad()
     def render(self, values: Tensor) -> Tensor:
-        """Faces with chosen factor values (B, K), columns as `factors` -> (B, 3, 64, 64) uint8."""
+        """Faces with chosen factor values (B, K), columns as `factors` -> (B, 3, 64, 64) uint8.
+
+        Raises ValueError when K is not the number of factors.
+        """
+        if values.shape[1:] != (len(FACTORS),):
+            raise ValueError(f"A face has {len(FACTORS)} factor values, not {tuple(values.shape[1:])}.")
         return torch.cat([_draw(chunk) for chunk in values.float().split(CHUNK[values.device.type])])
