@@ -80,7 +80,7 @@ class Head:
         for double in (look.LASH, look.HAIR):
             own = (part == double).nonzero()[:, 0]
             outward[own[len(own) // 2:]] = False
-        # Height of head, crown to chin, in the rest and what each identity shape adds to it.
+        # Height of the head, crown to under the chin, and the share of it that each identity shape adds.
         middle = skin[(rest[skin, 0].abs() < 0.1) & (rest[skin, 2] > -1.0)]
         crown = middle[rest[middle, 1].argmax()]
         chin = middle[(rest[middle, 1] + 1.12).abs().argmin()]
