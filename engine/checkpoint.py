@@ -1,13 +1,10 @@
 """The only reader and writer of model folders.
 
 A model folder holds model.safetensors, config.json, factors.json, card.md and MANIFEST.json, the
-sha256 of the other four. Nothing is unpickled, and a byte that is not what the manifest says
-is refused before it is used: safetensors itself loads a flipped bit without complaint.
+sha256 of the other four. Nothing is unpickled.
 """
 
-import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,54 +14,10 @@ from safetensors import SafetensorError
 
 from engine import factors
 from engine.factors import Factor
+from engine.files import Damaged, read_verified, write_atomically, write_manifest
 from engine.method import Method, method
 
-MANIFEST = "MANIFEST.json"
 FILES = ("model.safetensors", "config.json", "factors.json", "card.md")
-
-
-class Damaged(ValueError):
-    """A file that is missing or is not what its manifest says; the message names it and why."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary file beside `path`, flush it to the disk, then rename it over."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def write_manifest(folder: Path) -> None:
-    """Record the sha256 of every other file of `folder`."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    write_atomically(folder / MANIFEST, json.dumps(digests, indent=1).encode() + b"\n")
-
-
-def read_verified(folder: Path, name: str) -> bytes:
-    """The bytes of `folder`/`name`, after checking them against the manifest.
-
-    Raises Damaged if the file or its entry is missing or the digest differs.
-    """
-    path = folder / name
-    try:
-        expected = json.loads((folder / MANIFEST).read_bytes())[name]
-    except FileNotFoundError:
-        raise Damaged(f"{folder / MANIFEST} is missing.") from None
-    except KeyError:
-        raise Damaged(f"{path} is not listed in its {MANIFEST}.") from None
-    except (ValueError, TypeError):
-        raise Damaged(f"{folder / MANIFEST} is not a readable list of checksums.") from None
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise Damaged(f"{path} is missing.") from None
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise Damaged(f"{path} is damaged: its sha256 differs from {MANIFEST}.")
-    return data
 
 
 def save(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engine.checkpoint import read_verified, write_atomically, write_manifest
+from engine.files import read_verified, write_atomically, write_manifest
 
 GALLERY = Path(__file__).parents[1] / "assets" / "gallery"
 COUNT = 24
@@ -19,7 +19,7 @@ COUNT = 24
 
 def gallery(data: str) -> np.ndarray:
     """The sample images of data set `data`: (24, 64, 64, 3) uint8, or (0, 64, 64, 3) if none are
-    shipped. Raises checkpoint.Damaged if the file is not what its manifest says."""
+    shipped. Raises files.Damaged if the file is not what its manifest says."""
     name = f"{Path(data).name}.png"
     if not (GALLERY / name).exists():
         return np.zeros((0, 64, 64, 3), np.uint8)

@@ -49,6 +49,15 @@ def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return (log_joint - log_marginals).mean()
 
 
+def relaxed(step: Tensor, start: float, end: float | None, during: tuple[int, int]) -> float | Tensor:
+    """The strength of a regulariser at `step` (0-d): `start` before the interval `during`, `end`
+    after it, and geometric between them. None as `end` leaves it at `start`."""
+    if end is None:
+        return start
+    first, last = during
+    return start * (end / start) ** ((step - first) / (last - first)).clamp(0, 1)
+
+
 def evidence_bound(
     logits: Tensor,
     x: Tensor,
@@ -56,7 +65,7 @@ def evidence_bound(
     mean: Tensor,
     log_variance: Tensor,
     objective: str,
-    beta: float,
+    beta: float | Tensor,
 ) -> dict[str, Tensor]:
     """The regularised negative evidence bound as named terms, their sum under 'loss'.
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from engine import checkpoint, edits, factors
 from engine.factors import Factor
+from engine.files import Damaged
 from engine.method import Method, Paper
 
 MODELS = Path(__file__).parents[1] / "assets" / "models"
@@ -102,7 +103,7 @@ class Engine:
         for path in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
             try:
                 self._add(path)
-            except checkpoint.Damaged as error:
+            except Damaged as error:
                 self.refused[path.name] = str(error)
         self._stamps = count(1)
         self._queue: OrderedDict[Hashable, _Waiting] = OrderedDict()

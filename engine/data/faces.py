@@ -19,6 +19,7 @@ from torch.nn.functional import avg_pool2d, normalize
 from engine.data import face_paint as look
 from engine.data.dataset import SIZE, Dataset, KnownFactor
 from engine.data.raster import incidence, interpolate, rasterize, vertex_normals
+from engine.files import read_verified
 
 HEAD = Path(__file__).parents[2] / "assets" / "data" / "head.safetensors"
 
@@ -66,9 +67,10 @@ def uniforms(index: Tensor, columns: int) -> Tensor:
 
 
 class Head:
-    """The head model on one device."""
+    """The head model on one device. Raises files.Damaged if its file is not what its manifest says."""
 
     def __init__(self, device: torch.device) -> None:
+        read_verified(HEAD.parent, HEAD.name)
         with safe_open(HEAD, "pt") as file:
             read = {name: file.get_tensor(name) for name in file.keys()}
             self.names: list[str] = json.loads(file.metadata()["shapes"])

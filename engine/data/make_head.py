@@ -26,6 +26,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from engine.data.raster import incidence, rasterize, vertex_normals
+from engine.files import write_manifest
 
 OUT = Path(__file__).parents[2] / "assets" / "data" / "head.safetensors"
 SKIN, EYE, TEETH, TONGUE, LASH, HAIR = range(6)
@@ -256,6 +257,7 @@ def main() -> None:
     save_file({name: torch.from_numpy(t) for name, t in tensors.items()}, OUT,
               {"shapes": json.dumps(list(shapes)), "parts": json.dumps(PARTS), "credit": credit,
                "licence": "CC0-1.0"})
+    write_manifest(OUT.parent)
     print(f"{OUT.name}: {len(rest) + n} vertices, {len(triangles) + len(sheet)} triangles, "
           f"{len(shapes)} shapes, {OUT.stat().st_size / 1e6:.1f} MB")
 

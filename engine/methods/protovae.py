@@ -41,6 +41,8 @@ class Config:
     latents: int = 10                     # D, dimensions of the code
     objective: Literal["beta", "tc"] = "tc"  # base objective: beta-VAE or beta-TCVAE
     beta: float = 16.0                    # strength of the base regulariser
+    beta_end: float | None = None         # strength it relaxes to once axes exist; None: it stays
+    relax: tuple[int, int] = (20_000, 50_000)  # steps during which it relaxes
     encoder_width: int = 32               # channels of the first convolution
     decoder_width: int = 32               # channels of the last hidden layer
     prototype_weight: float = 1.0         # lambda_p
@@ -56,6 +58,9 @@ class Config:
     embedder_from: int = 15_000           # step at which the prototypical network starts to learn
     prototypes_from: int = 20_000         # step at which it starts to teach the VAE
     prototypes_full: int = 25_000         # step at which its weight has ramped up to 1
+
+
+NEVER = -1e9  # logit of a prototype that is not offered; finite, as inactive rows are multiplied by 0
 
 
 class PairEmbedder(nn.Module):
@@ -108,7 +113,7 @@ def prototype_loss(embedded: Tensor, shots: int, active: Tensor) -> tuple[Tensor
     prototypes = embedded[:, :shots].mean(1)                                   # (D, M)   eq. 1
     queries = embedded[:, shots:]                                              # (D, Q, M)
     distance = ((queries[:, :, None] - prototypes) ** 2).sum(-1)               # (D, Q, D)
-    logits = (-distance).masked_fill(active == 0, torch.finfo(distance.dtype).min)
+    logits = (-distance).masked_fill(active == 0, NEVER)
     right = torch.arange(dims, device=embedded.device)
     log_p = logits.log_softmax(-1)[right, :, right]                            # (D, Q)   eq. 2
     accuracy = (logits.argmax(-1) == right[:, None]).float().mean(1)
@@ -176,7 +181,8 @@ class ProtoVAE(Method):
         mean, log_variance = self.posterior(x)
         z = gaussian.sample(mean, log_variance, generator)
         config = self.config
-        terms = gaussian.evidence_bound(self.decoder(z), x, z, mean, log_variance, config.objective, config.beta)
+        beta = gaussian.relaxed(step, config.beta, config.beta_end, config.relax)
+        terms = gaussian.evidence_bound(self.decoder(z), x, z, mean, log_variance, config.objective, beta)
         self.watch(gaussian.kl_to_prior(mean, log_variance).detach())
         if stage == 0:
             return terms

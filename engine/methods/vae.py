@@ -25,6 +25,8 @@ class Config:
     latents: int = 10                       # D, dimensions of the code
     objective: Literal["beta", "tc"] = "beta"  # beta-VAE or beta-TCVAE
     beta: float = 1.0                       # strength of the regulariser; 1 is the plain VAE
+    beta_end: float | None = None           # strength it relaxes to once axes exist; None: it stays
+    relax: tuple[int, int] = (20_000, 50_000)  # steps during which it relaxes
     encoder_width: int = 32                 # channels of the first convolution
     decoder_width: int = 32                 # channels of the last hidden layer
 
@@ -66,6 +68,5 @@ class VAE(Method):
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(x)
         z = gaussian.sample(mean, log_variance, generator)
-        return gaussian.evidence_bound(
-            self.decoder(z), x, z, mean, log_variance, self.config.objective, self.config.beta
-        )
+        beta = gaussian.relaxed(step, self.config.beta, self.config.beta_end, self.config.relax)
+        return gaussian.evidence_bound(self.decoder(z), x, z, mean, log_variance, self.config.objective, beta)

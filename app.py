@@ -1,0 +1,6 @@
+"""Start the page: python app.py [--host HOST] [--port PORT] [--device DEVICE] [--models FOLDER]."""
+
+from app.main import main
+
+if __name__ == "__main__":
+    main()

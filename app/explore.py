@@ -1,0 +1,155 @@
+"""The tab "Explore": one picture, its ranked factors, a slider and a film for each.
+
+A page opens without a request: its first view is part of the page. Events that turn the page
+(another model, another picture) end in `turn`; a refusal ends as a sentence under the picture.
+"""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app import pictures
+from app.live import STATIC, LiveCanvas, view
+from app.session import MAX_SLIDERS, Dial, Sessions, whole_seed
+from app.uploads import Refused, open_upload
+from engine import Model, Refusal, gallery
+
+FIGURES = {
+    "psnr_held_out_db": "rebuilds held-out images at {:.1f} dB PSNR",
+    "mig": "mutual information gap {:.2f}",
+}
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
+FORMATS = [".png", ".jpg", ".jpeg", ".webp", ".bmp"]
+
+
+class Explore:
+    """The tab inside the current Blocks. `picker` is the model picker, a gr.Dropdown elsewhere on
+    the page, which opens on `model`."""
+
+    def __init__(self, sessions: Sessions, picker: gr.Dropdown, model: str):
+        self.sessions = sessions
+        base = sessions.start(model)
+        known = sessions.engine.model(model)
+        with gr.Row(elem_id="explore"):
+            with gr.Column(elem_id="stage", min_width=280):
+                self.canvas = LiveCanvas(sessions, view(sessions, model, base), elem_id="canvas")
+                with gr.Row(elem_id="actions"):
+                    upload = gr.UploadButton(
+                        "Use my image", file_types=FORMATS, variant="primary", size="md", elem_id="upload"
+                    )
+                    chance = gr.Button("Random", size="md", elem_id="random")
+                    number = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=80)
+                    reset = gr.Button("Reset all", size="md", elem_id="reset-all")
+                self.samples = gr.HTML(
+                    samples(known.data), js_on_load=(STATIC / "gallery.js").read_text(encoding="utf-8"),
+                    apply_default_css=False, elem_id="gallery",
+                )
+                self.caption = gr.HTML(caption(known), apply_default_css=False, elem_id="caption")
+            with gr.Column(elem_id="factors", min_width=320):
+                dials = sessions.dials(model, base)
+                self.sliders = [slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)]
+
+        self.outputs = [self.canvas, self.samples, self.caption, *self.sliders]
+        picker.input(self._change_model, [picker, self.canvas], self.outputs, **PRIVATE)
+        self.samples.select(self._pick, picker, self.outputs, **PRIVATE)
+        upload.upload(
+            self._upload, [picker, self.canvas, upload], self.outputs,
+            concurrency_id="heavy", concurrency_limit=2, **PRIVATE,
+        )
+        number.submit(self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE)
+        chance.click(lambda: secrets.randbelow(10_000), None, number, **PRIVATE).then(
+            self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE
+        )
+        reset.click(None, js="() => window.unravel.reset()", **PRIVATE)
+        gr.on(
+            [slider.change for slider in self.sliders], None, js="() => window.unravel?.follow()", **PRIVATE
+        )
+
+    def turn(self, model: str, base: str, moved: bool = False) -> list[Any]:
+        """Updates for all outputs that show `base` in `model`; `moved` if the model is another."""
+        known = self.sessions.engine.model(model)
+        dials = self.sessions.dials(model, base)
+        return [
+            view(self.sessions, model, base),
+            samples(known.data) if moved else gr.skip(),
+            caption(known) if moved else gr.skip(),
+            *(slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)),
+        ]
+
+    def refuse(self, base: str, sentence: str) -> list[Any]:
+        """Updates for all outputs that say a sentence and leave the page as it is."""
+        notice = {"base": base, "notice": sentence, "stamp": secrets.token_hex(4)}
+        return [notice, *(gr.skip() for _ in self.outputs[1:])]
+
+    def _change_model(self, model: str, base: str) -> list[Any]:
+        return self._answer(base, lambda: self.turn(model, self.sessions.carry(base, model), moved=True))
+
+    def _pick(self, model: str, event: gr.EventData) -> list[Any]:
+        base = f"gallery:{event.index}"
+        return self._answer(base, lambda: self.turn(model, base))
+
+    def _draw(self, model: str, base: str, number: float) -> list[Any]:
+        return self._answer(base, lambda: self.turn(model, f"seed:{whole_seed(number)}"))
+
+    def _upload(self, model: str, base: str, path: str) -> list[Any]:
+        return self._answer(base, lambda: self.turn(model, self.sessions.keep(take(path))))
+
+    def _answer(self, base: str, work: Callable[[], list[Any]]) -> list[Any]:
+        try:
+            return work()
+        except (Refusal, Refused) as refusal:
+            return self.refuse(base, str(refusal))
+
+
+def take(path: str) -> Any:
+    """The pixels of an uploaded file, (64, 64, 3) uint8; the file itself is deleted, as everything
+    in Gradio's cache can be read by whoever knows its address. Raises uploads.Refused."""
+    try:
+        return open_upload(path)
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def slider(dial: Dial | None, index: int) -> gr.Slider:
+    """Slider number `index` of the pool, showing `dial`, or hidden."""
+    if dial is None:
+        return gr.Slider(visible=False, elem_id=f"factor-{index}")
+    return gr.Slider(
+        dial.minimum, dial.maximum, dial.neutral, step=dial.step, label=dial.label, info=dial.note,
+        visible=True, interactive=True, buttons=[], elem_id=f"factor-{index}",
+    )
+
+
+@cache
+def samples(data: str) -> str:
+    """The sample images of a data set as a row of buttons; their pixels come as one sheet."""
+    images = gallery(data)
+    if not len(images):
+        return ""
+    sheet = b64encode(pictures.jpeg(pictures.sheet(images[None]))).decode()
+    buttons = "".join(
+        f'<button type="button" data-index="{i}" style="--index: {i}" aria-label="Sample {i + 1}"></button>'
+        for i in range(len(images))
+    )
+    return (
+        f'<div role="group" aria-label="Sample images of {escape(data)}" '
+        f'style="--count: {len(images)}; --sheet: url(data:image/jpeg;base64,{sheet})">{buttons}</div>'
+    )
+
+
+def caption(model: Model) -> str:
+    """What is known about a model, in two sentences of HTML."""
+    paper = model.paper
+    measured = "; ".join(text.format(model.figures[name]) for name, text in FIGURES.items() if name in model.figures)
+    return (
+        f"<p><b>{escape(model.method)}</b>, trained on {escape(Path(model.data).name)} without labels"
+        f'{"; " + measured if measured else ""}.</p>'
+        f'<p>{escape(paper.authors)} ({paper.year}): '
+        f'<a href="{escape(paper.link)}" target="_blank" rel="noopener">{escape(paper.title)}</a>.</p>'
+    )

@@ -1,0 +1,196 @@
+"""What a page is: a model, a base picture and the edits made to it. Plain data, and no Gradio.
+
+A base is a short string: "gallery:3" (a sample image of the model's data set), "seed:42" (a random
+image) or "upload:<sha256>" (a user's picture, by the digest of its pixels). A page sends its base
+and its edits with every request, so a server keeps nothing for a page but the pixels of uploads,
+in memory and never on disk. An edit sets one factor; a factor without an edit keeps exactly the
+code of the base, also where that lies outside the slider.
+"""
+
+import hashlib
+import math
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+
+from engine import Engine, Factor, Model, Refusal, gallery
+
+MAX_SLIDERS = 24
+UPLOADS = 4096              # pictures kept, 12 kB each
+CODES = 4096                # codes kept
+POSITIONS = 200             # a slider has this many to two and a half times as many
+MAX_SEED = 2**32 - 1
+BASE = re.compile(r"gallery:(?P<index>\d{1,4})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})")
+
+LOST = "That picture is no longer on the server; please choose it again."
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A checked request of a page's canvas. Names and values of edits are the engine's to check."""
+
+    model: str
+    base: str
+    edits: dict[str, float]
+    factor: str
+    page: str           # random name of the browser page, for its lanes
+    stamp: int          # the page's own count of requests, returned with the answer
+
+
+@dataclass(frozen=True)
+class Dial:
+    """How a factor looks as a slider: a range of round numbers inside [low, high], and where the
+    picture stands on it. `neutral` is rounded and clipped; the picture's own code is neither."""
+
+    name: str
+    label: str
+    note: str
+    low: float
+    high: float
+    minimum: float
+    maximum: float
+    step: float
+    neutral: float
+
+
+class Sessions:
+    """Everything pages need to be answered: bases become codes, codes are edited.
+
+    All methods raise engine.Refusal, one sentence, for what they cannot do.
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self._uploads: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = Lock()
+        self._remembered = lru_cache(CODES)(self._compute)
+
+    def start(self, model: str) -> str:
+        """The base a page of `model` opens with."""
+        return "gallery:0" if len(gallery(self.engine.model(model).data)) else "seed:0"
+
+    def keep(self, pixels: np.ndarray) -> str:
+        """Remember a picture (64, 64, 3) uint8; returns its base. The oldest are forgotten."""
+        base = f"upload:{hashlib.sha256(pixels.tobytes()).hexdigest()}"
+        with self._lock:
+            self._uploads[base] = pixels
+            self._uploads.move_to_end(base)
+            if len(self._uploads) > UPLOADS:
+                self._uploads.popitem(last=False)
+        return base
+
+    def carry(self, base: str, model: str) -> str:
+        """The base to show when a page changes to `model`: the same one if the model can show it."""
+        try:
+            self.code(model, base)
+        except Refusal:
+            return self.start(model)
+        return base
+
+    def code(self, model: str, base: str) -> np.ndarray:
+        """The code (D,) of a base, not to be written to."""
+        if not isinstance(model, str) or not isinstance(base, str):
+            raise Refusal("A model and a picture are given by their names.")
+        return self._remembered(model, base)
+
+    def edited(self, ask: Ask) -> np.ndarray:
+        """The code (D,) a page asks for: its base with its edits."""
+        return self.engine.edit(ask.model, self.code(ask.model, ask.base), ask.edits)
+
+    def draw(self, ask: Ask) -> np.ndarray:
+        """The picture a page asks for, (64, 64, 3) uint8."""
+        return self.engine.decode(ask.model, self.edited(ask)[None]).get()[0]
+
+    def dials(self, model: str, base: str) -> list[Dial]:
+        """The sliders of a model, largest effect first, standing where the base has them."""
+        code = self.code(model, base)
+        return [dial(factor, position(factor, code)) for factor in sliders(self.engine.model(model))]
+
+    def values(self, model: str, base: str) -> dict[str, float]:
+        """The exact position of a base along every slider of a model."""
+        code = self.code(model, base)
+        return {f.name: position(f, code) for f in sliders(self.engine.model(model))}
+
+    def _compute(self, model: str, base: str) -> np.ndarray:
+        known, found = self.engine.model(model), BASE.fullmatch(base)
+        if not found:
+            raise Refusal("A picture is named 'gallery:<number>', 'seed:<number>' or 'upload:<sha256>'.")
+        if found["seed"]:
+            return self.engine.draw(model, whole_seed(int(found["seed"])))
+        if found["index"]:
+            images, index = gallery(known.data), int(found["index"])
+            if index >= len(images):
+                raise Refusal(f"There are {len(images)} sample images of '{known.data}'; there is no number {index}.")
+            pixels = images[index]
+        else:
+            with self._lock:
+                pixels = self._uploads.get(base)
+            if pixels is None:
+                raise Refusal(LOST)
+        return self.engine.encode(model, pixels[None]).get()[0]
+
+
+def parse(request: object) -> Ask:
+    """A canvas's request, as it came from the browser, checked; raises Refusal."""
+    if not isinstance(request, dict):
+        raise Refusal("A request is an object with a model, a base and edits.")
+    ask = Ask(
+        model=request.get("model"), base=request.get("base"), edits=request.get("edits"),
+        factor=request.get("factor", ""), page=request.get("page", ""), stamp=request.get("stamp", 0),
+    )
+    for name in ("model", "base", "factor", "page"):
+        if not isinstance(getattr(ask, name), str) or len(getattr(ask, name)) > 100:
+            raise Refusal(f"The '{name}' of a request must be a short text.")
+    if not isinstance(ask.edits, dict) or not all(isinstance(name, str) for name in ask.edits):
+        raise Refusal("Edits must be an object of factor names and values.")
+    if isinstance(ask.stamp, bool) or not isinstance(ask.stamp, int):
+        raise Refusal("The 'stamp' of a request must be a whole number.")
+    return ask
+
+
+def whole_seed(value: object) -> int:
+    """A seed from outside as a whole number in 0..2^32-1; raises Refusal."""
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
+    if not whole or not 0 <= value <= MAX_SEED:
+        raise Refusal(f"A seed is a whole number from 0 to {MAX_SEED}.")
+    return int(value)
+
+
+def sliders(model: Model) -> list[Factor]:
+    """The factors of a model that the page has room for, largest effect first."""
+    return model.sliders[:MAX_SLIDERS]
+
+
+def position(factor: Factor, code: np.ndarray) -> float:
+    """Where a code (D,) stands along a factor."""
+    return float(np.dot(code[slice(*factor.where)], np.asarray(factor.axis, np.float32)))
+
+
+def dial(factor: Factor, value: float) -> Dial:
+    """A slider for a factor whose value is now `value`."""
+    step = round_step(factor.high - factor.low)
+    digits = max(0, -math.floor(math.log10(step)))
+    first, last = math.ceil(factor.low / step), math.floor(factor.high / step)
+    neutral = min(max(round(value / step), first), last)
+    return Dial(
+        name=factor.name,
+        label=f"Factor {factor.rank + 1}",
+        note=f"{factor.name} · {factor.evidence.get('effect', 0):.0f} levels",
+        low=factor.low,
+        high=factor.high,
+        minimum=round(first * step, digits),
+        maximum=round(last * step, digits),
+        step=step,
+        neutral=round(neutral * step, digits),
+    )
+
+
+def round_step(width: float) -> float:
+    """The largest of ..., 0.01, 0.02, 0.05, 0.1, ... that divides `width` into POSITIONS or more."""
+    power = math.floor(math.log10(width / POSITIONS))
+    fits = [m * 10.0**power for m in (5, 2, 1) if m * 10.0**power <= width / POSITIONS * (1 + 1e-9)]
+    return round(fits[0], max(0, -power))

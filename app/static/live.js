@@ -1,0 +1,305 @@
+// The picture that follows the sliders; runs as `js_on_load` of LiveCanvas (app/live.py).
+//
+// While a slider moves nothing waits for the server: frames come from a film fetched before, the
+// long strip of the factor in hand or, until that is there, its short film under the slider.
+// Neighbouring frames are cross-faded. At rest one exact picture replaces the preview. Every film
+// is filed under all that it depends on, so an outdated one cannot be shown.
+
+const SIDE = 64;     // pixels of a picture
+const FILM = 9;      // frames under a slider
+const REST = 140;    // milliseconds without input until the exact picture is asked for
+const STRIPS = 32;   // strips kept, half a megabyte each
+const PAGE = Math.random().toString(36).slice(2);
+const OFFLINE = "The server does not answer; trying again.";
+
+const canvas = element.querySelector("canvas");
+const pen = canvas.getContext("2d");
+const line = (name) => element.querySelector(name).appendChild(document.createTextNode(""));
+const chip = line(".chip"), times = line(".times"), status = line(".status");
+
+let view;                       // from the server: model, base, factors
+let values = [];                // where the sliders stand
+let active = -1;                // the factor touched last
+let films = new Map();          // key of a factor -> its short film {sheet, row, frames}
+const strips = new Map();       // key of a factor -> its strip, oldest first
+let shown = null;               // what is on the canvas, since when
+let resting, following;         // timers
+let stamp = 0;
+let trouble = false;            // the line of status tells of a request that failed
+const counters = { scrubbed: 0, frames: 0, exact: 0, strips: 0, films: 0, errors: 0 };
+
+// ---------------------------------------------------------------------------
+// State: edits are the sliders that do not stand where the picture has them.
+
+const untouched = (i) => Math.abs(values[i] - view.factors[i].neutral) < view.factors[i].step / 2;
+
+const edits = (except = -1) => Object.fromEntries(
+  view.factors.flatMap((factor, i) => (i === except || untouched(i) ? [] : [[factor.name, values[i]]])));
+
+const key = (i = -1) => JSON.stringify([view.model, view.base, i, edits(i)]);
+
+const request = (i = -1) => ({
+  model: view.model, base: view.base, edits: edits(i), factor: view.factors[i]?.name ?? "",
+  page: PAGE, stamp: ++stamp,
+});
+
+// ---------------------------------------------------------------------------
+// Requests: one in flight per lane; meanwhile only the newest wish is remembered.
+
+function lane(call) {
+  let next = null, running = false;
+  async function run() {
+    running = true;
+    for (let failures = 0; next;) {
+      const wish = next;
+      const answer = await call(wish.request).catch(() => undefined);
+      if (!answer) {                              // Gradio has logged why
+        complain(OFFLINE);
+        await new Promise((wake) => setTimeout(wake, Math.min(4000, 250 * 2 ** failures++)));
+        continue;
+      }
+      failures = 0;
+      if (next === wish) next = null;
+      if (answer.error) complain(answer.error);
+      else if (!answer.stale) {
+        if (trouble) say("");
+        await wish.receive(answer);
+      }
+    }
+    running = false;
+  }
+  return (name, request, receive) => {
+    if (next?.name === name) return;
+    next = { name, request, receive };
+    if (!running) run();
+  };
+}
+
+const askFrame = lane(server.frame), askStrip = lane(server.strip), askFilms = lane(server.films);
+
+const bitmap = ({ image, mime }) =>
+  createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: mime }));
+
+function fetchFrame(since) {
+  const name = key(), i = active, value = values[i];
+  askFrame(name, request(), async (answer) => {
+    const picture = await bitmap(answer);
+    const exact = name === key();
+    if (!exact && reel(active)) return;           // a film has overtaken this frame
+    pen.drawImage(picture, 0, 0);
+    counters[exact ? "exact" : "frames"] += 1;
+    report(exact ? "exact" : "frame", i, value, since, answer.ms);
+  });
+}
+
+function fetchStrip(i) {
+  const name = key(i);
+  if (document.hidden || strips.has(name)) return;
+  askStrip(name, request(i), async (answer) => {
+    strips.set(name, { sheet: await bitmap(answer), row: 0, frames: answer.frames, ms: answer.ms });
+    counters.strips += 1;
+    if (strips.size > STRIPS) {
+      const [oldest, { sheet }] = strips.entries().next().value;
+      strips.delete(oldest);
+      sheet.close();
+    }
+    if (i === active && shown.kind !== "exact") scrub(i);
+  });
+}
+
+function fetchFilms() {
+  if (document.hidden) return;
+  const names = view.factors.map((_, i) => key(i));
+  askFilms(key(), request(), async (answer) => {
+    const sheet = await bitmap(answer);
+    const [old] = films.values();
+    films = new Map(names.map((name, row) => [name, { sheet, row, frames: answer.frames, ms: answer.ms }]));
+    old?.sheet.close();
+    counters.films += 1;
+    view.factors.forEach((_, i) => projectFilm(i));
+  });
+}
+
+// ---------------------------------------------------------------------------
+// Drawing.
+
+const reel = (i) => i < 0 ? undefined : strips.get(key(i)) ?? films.get(key(i));
+
+function scrub(i, since = performance.now()) {    // false if there is no film for the present sliders
+  const film = reel(i);
+  if (!film) return false;
+  const { low, high } = view.factors[i];
+  const at = Math.min(1, Math.max(0, (values[i] - low) / (high - low))) * (film.frames - 1);
+  const left = Math.floor(at);
+  for (const [frame, weight] of [[left, 1], [left + 1, at - left]]) {
+    if (weight < 0.01) continue;
+    pen.globalAlpha = weight;
+    pen.drawImage(film.sheet, frame * SIDE, film.row * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
+  }
+  pen.globalAlpha = 1;
+  counters.scrubbed += 1;
+  report("preview", i, values[i], since, film.ms);
+  return true;
+}
+
+function report(kind, i, value, since, ms) {
+  const at = performance.now();
+  shown = { kind, factor: view.factors[i]?.name ?? "", value, at };
+  chip.data = kind === "exact" ? "exact" : "preview";
+  element.dataset.kind = chip.data;
+  times.data = `drawn in ${(at - since).toFixed(1)} ms`
+    + (ms ? ` · server ${(ms.waited + ms.computed + ms.encoded).toFixed(0)} ms` : "");
+}
+
+function say(sentence) {
+  status.data = sentence;
+  trouble = false;
+}
+
+function complain(sentence) {
+  say(sentence);
+  trouble = true;
+  counters.errors += 1;
+}
+
+// ---------------------------------------------------------------------------
+// Sliders: Gradio's own, each dressed with its film and a button to reset it.
+
+const block = (i) => document.getElementById(`factor-${i}`);
+const range = (i) => block(i)?.querySelector("input[type=range]");
+const indexOf = (target) => Number(target.closest?.("[id^=factor-]")?.id.slice(7) ?? -1);
+
+function put(i, value) {                          // as if the user had: Gradio's own value follows
+  range(i).value = value;
+  range(i).dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function move(i, value, since) {
+  const { minimum, maximum } = view.factors[i];
+  active = i;
+  values[i] = Math.min(maximum, Math.max(minimum, value));
+  if (!scrub(i, since)) {
+    fetchFrame(since);
+    fetchStrip(i);
+  }
+  mark(i);
+  markAll();
+  rest();
+}
+
+function rest() {
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    fetchFrame(performance.now());
+    fetchFilms();
+  }, REST);
+}
+
+function follow() {                               // sliders that Gradio moved, once it has finished
+  clearTimeout(following);
+  following = setTimeout(() => view.factors.forEach((factor, i) => {
+    const value = Number(range(i)?.value ?? values[i]);
+    if (Math.abs(value - values[i]) > factor.step / 2) move(i, value, performance.now());
+  }), 60);
+}
+
+function reset() {
+  view.factors.forEach((factor, i) => untouched(i) || put(i, factor.neutral));
+}
+
+function dress() {
+  view.factors.forEach((_, i) => {
+    if (!range(i) || block(i).querySelector(".film")) return;
+    const film = document.createElement("canvas");
+    Object.assign(film, { className: "film", width: FILM * SIDE, height: SIDE, ariaHidden: "true" });
+    const grab = (event) => {                     // frame k's centre is where the thumb shows frame k
+      const { low, high } = view.factors[i];
+      const along = ((event.offsetX / film.clientWidth) * FILM - 0.5) / (FILM - 1);
+      put(i, low + along * (high - low));
+    };
+    film.addEventListener("pointerdown", (event) => {
+      film.setPointerCapture(event.pointerId);
+      grab(event);
+    });
+    film.addEventListener("pointermove", (event) => event.buttons && grab(event));
+    range(i).parentElement.after(film);
+
+    const undo = document.createElement("button");
+    Object.assign(undo, { className: "undo", type: "button", textContent: "↺", title: "Reset this factor" });
+    undo.addEventListener("click", () => put(i, view.factors[i].neutral));
+    block(i).querySelector("input[type=number]").after(undo);
+    projectFilm(i);
+    mark(i);
+  });
+  markAll();
+}
+
+function projectFilm(i) {
+  const film = films.get(key(i)), screen = block(i)?.querySelector(".film");
+  if (!film || !screen) return;
+  const row = [0, film.row * SIDE, film.frames * SIDE, SIDE];
+  screen.getContext("2d").drawImage(film.sheet, ...row, 0, 0, screen.width, screen.height);
+}
+
+function mark(i) {
+  const { label, low, high, neutral } = view.factors[i], undo = block(i)?.querySelector(".undo");
+  if (!undo) return;
+  undo.disabled = untouched(i);
+  undo.ariaLabel = `Reset ${label}`;
+  block(i).style.setProperty("--own", (neutral - low) / (high - low));
+}
+
+function markAll() {
+  const resetAll = document.getElementById("reset-all");
+  if (resetAll) resetAll.disabled = view.factors.every((_, i) => untouched(i));
+  for (const thumb of document.querySelectorAll("#gallery button")) {
+    thumb.ariaPressed = String(view.base === `gallery:${thumb.dataset.index}`);
+  }
+}
+
+// ---------------------------------------------------------------------------
+// Events.
+
+async function adopt() {                          // the server has turned the page to another view
+  const next = JSON.parse(props.value);
+  say(next.notice ?? "");
+  if (!next.factors) return;
+  clearTimeout(resting);
+  clearTimeout(following);
+  view = next;
+  values = view.factors.map((factor) => factor.neutral);
+  active = -1;
+  dress();
+  view.factors.forEach((_, i) => mark(i));
+  fetchFilms();
+  const since = performance.now(), picture = await bitmap(next);
+  if (view !== next) return;
+  pen.drawImage(picture, 0, 0);
+  report("exact", -1, undefined, since);
+}
+
+document.addEventListener("input", (event) => {
+  const i = indexOf(event.target);
+  if (i in view.factors && event.target.value !== "") move(i, Number(event.target.value), event.timeStamp);
+}, true);
+
+for (const kind of ["pointerover", "pointerdown", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    const i = indexOf(event.target);
+    if (i in view.factors) fetchStrip(i);
+  }, true);
+}
+
+document.addEventListener("visibilitychange", () => fetchFilms());
+
+window.unravel = Object.freeze({
+  get view() { return structuredClone({ ...view, values, edits: edits() }); },
+  get shown() { return { ...shown }; },
+  get counters() { return { ...counters }; },
+  follow,
+  reset,
+});
+
+watch("value", adopt);
+new MutationObserver(dress).observe(element.closest(".gradio-container"), { childList: true, subtree: true });
+adopt();
