@@ -17,7 +17,7 @@ import gradio as gr
 from app import pictures
 from app.live import STATIC, LiveCanvas, view
 from app.session import MAX_SLIDERS, Dial, Sessions, whole_seed
-from app.uploads import Refused, open_upload
+from app.uploads import UNREADABLE, Refused, open_upload
 from engine import Model, Refusal, gallery
 
 FIGURES = {
@@ -107,9 +107,11 @@ class Explore:
             return self.refuse(base, str(refusal))
 
 
-def take(path: str) -> Any:
+def take(path: str | None) -> Any:
     """The pixels of an uploaded file, (64, 64, 3) uint8; the file itself is deleted, as everything
     in Gradio's cache can be read by whoever knows its address. Raises uploads.Refused."""
+    if path is None:
+        raise Refused(UNREADABLE)
     try:
         return open_upload(path)
     finally:

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     """Serve the page until interrupted."""
     parser = argparse.ArgumentParser(description="See what generative models discovered, one slider per factor.")
     parser.add_argument("--host", default=os.getenv("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to serve on")
-    parser.add_argument("--port", default=int(os.getenv("GRADIO_SERVER_PORT", "7860")), type=int)
+    parser.add_argument("--port", default=os.getenv("GRADIO_SERVER_PORT", "7860"), type=int)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--models", default=MODELS, type=Path, help="folder of model folders")
     parser.add_argument("--auth", default=[], action="append", metavar="USER:PASSWORD",
@@ -85,12 +85,12 @@ def main(argv: list[str] | None = None) -> None:
         auth = logins(options.auth)
         engine = Engine(options.models, options.device)
         page = build(engine)
-    except (ValueError, OSError) as error:
+        _, url, _ = page.launch(
+            server_name=options.host, server_port=options.port, auth=auth, prevent_thread_lock=True,
+            **launch_settings(),
+        )
+    except (ValueError, OSError, RuntimeError) as error:  # torch's word on a device is a RuntimeError
         parser.error(str(error))
-    _, url, _ = page.launch(
-        server_name=options.host, server_port=options.port, auth=auth, prevent_thread_lock=True,
-        **launch_settings(),
-    )
     print(f"Unravel is at {url}", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     page.block_thread()

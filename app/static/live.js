@@ -81,11 +81,11 @@ const bitmap = ({ image, mime }) =>
   createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: mime }));
 
 function fetchFrame(since) {
-  const name = key(), i = active, value = values[i];
+  const name = key(), from = view, i = active, value = values[i];
   askFrame(name, request(), async (answer) => {
     const picture = await bitmap(answer);
     const exact = name === key();
-    if (!exact && reel(active)) return;           // a film has overtaken this frame
+    if (!exact && (view !== from || reel(active))) return;  // overtaken by another view or by a film
     pen.drawImage(picture, 0, 0);
     counters[exact ? "exact" : "frames"] += 1;
     report(exact ? "exact" : "frame", i, value, since, answer.ms);
@@ -273,7 +273,7 @@ async function adopt() {                          // the server has turned the p
   view.factors.forEach((_, i) => mark(i));
   fetchFilms();
   const since = performance.now(), picture = await bitmap(next);
-  if (view !== next) return;
+  if (view !== next || active >= 0) return;       // another view, or a slider moved already
   pen.drawImage(picture, 0, 0);
   report("exact", -1, undefined, since);
 }
