@@ -49,13 +49,11 @@ def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return (log_joint - log_marginals).mean()
 
 
-def relaxed(step: Tensor, start: float, end: float | None, during: tuple[int, int]) -> float | Tensor:
-    """The strength of a regulariser at `step` (0-d): `start` before the interval `during`, `end`
-    after it, and geometric between them. None as `end` leaves it at `start`."""
-    if end is None:
-        return start
+def relaxed(step: Tensor, to: float, during: tuple[int, int]) -> Tensor:
+    """The weight of a regulariser at `step` (0-d): 1 before the interval of steps `during`, `to`
+    after it, and geometric between them."""
     first, last = during
-    return start * (end / start) ** ((step - first) / (last - first)).clamp(0, 1)
+    return to ** ((step - first) / max(last - first, 1)).clamp(0, 1)
 
 
 def evidence_bound(
@@ -65,12 +63,15 @@ def evidence_bound(
     mean: Tensor,
     log_variance: Tensor,
     objective: str,
-    beta: float | Tensor,
+    beta: float,
+    weight: Tensor,
 ) -> dict[str, Tensor]:
     """The regularised negative evidence bound as named terms, their sum under 'loss'.
 
     objective 'beta': reconstruction + beta * KL                 [beta, eq. 4]; beta = 1 is the VAE
     objective 'tc':   reconstruction + KL + (beta - 1) * TC      [TC, eq. 4 with alpha = gamma = 1]
+
+    `weight` (0-d) multiplies all but the reconstruction; 1 in the papers.
     """
     terms = {"reconstruction": bernoulli_nll(logits, x), "kl": kl_to_prior(mean, log_variance).sum()}
     if objective == "tc":
@@ -78,4 +79,4 @@ def evidence_bound(
         regulariser = terms["kl"] + (beta - 1) * terms["tc"]
     else:
         regulariser = beta * terms["kl"]
-    return {"loss": terms["reconstruction"] + regulariser} | terms
+    return {"loss": terms["reconstruction"] + weight * regulariser} | terms

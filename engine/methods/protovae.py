@@ -18,8 +18,9 @@ Everything else is a completion of ours, because neither equations nor code coul
   * re-encoding the intervened image must give the intervened code back (as in the authors'
     earlier "Disentangling One Factor at a Time", step 2);
   * dimensions take part while their KL exceeds a threshold (the active set);
-  * the base objective is beta-TC; prototypes enter late and by a ramp, since as soon as axes
-    exist, in any rotation, they can be told apart, and an early start would freeze them.
+  * the base objective is beta-TC, which may be relaxed as in `vae.py`; prototypes enter late and
+    by a ramp, since as soon as axes exist, in any rotation, they can be told apart, and an early
+    start would freeze them.
 """
 
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ class Config:
     latents: int = 10                     # D, dimensions of the code
     objective: Literal["beta", "tc"] = "tc"  # base objective: beta-VAE or beta-TCVAE
     beta: float = 16.0                    # strength of the base regulariser
-    beta_end: float | None = None         # strength it relaxes to once axes exist; None: it stays
-    relax: tuple[int, int] = (20_000, 50_000)  # steps during which it relaxes
+    relax_to: float = 1.0                 # share of the regulariser left at the end
+    relax_during: tuple[int, int] = (20_000, 50_000)  # steps in which it falls to that
     encoder_width: int = 32               # channels of the first convolution
     decoder_width: int = 32               # channels of the last hidden layer
     prototype_weight: float = 1.0         # lambda_p
@@ -181,13 +182,15 @@ class ProtoVAE(Method):
         mean, log_variance = self.posterior(x)
         z = gaussian.sample(mean, log_variance, generator)
         config = self.config
-        beta = gaussian.relaxed(step, config.beta, config.beta_end, config.relax)
-        terms = gaussian.evidence_bound(self.decoder(z), x, z, mean, log_variance, config.objective, beta)
+        relaxation = gaussian.relaxed(step, config.relax_to, config.relax_during)
+        terms = gaussian.evidence_bound(
+            self.decoder(z), x, z, mean, log_variance, config.objective, config.beta, relaxation
+        )
         self.watch(gaussian.kl_to_prior(mean, log_variance).detach())
         if stage == 0:
             return terms
 
-        ramp = config.prototypes_full - config.prototypes_from
+        ramp = max(config.prototypes_full - config.prototypes_from, 1)
         weight = ((step - config.prototypes_from) / ramp).clamp(0, 1)
         prototype, reencoding = self.episode(z.detach(), weight, generator)
         terms["prototype"], terms["reencoding"] = prototype, reencoding
