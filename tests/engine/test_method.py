@@ -1,0 +1,149 @@
+"""What every registered method promises; a new one is tested here without a new line."""
+
+import dataclasses
+import importlib
+import pkgutil
+
+import pytest
+import torch
+
+import engine.methods
+from engine.method import Method, Slot, method, methods, named_slots
+
+METHODS = methods()
+
+
+def build(name, channels=1, seed=0):
+    """A fresh model of the method with its default options, less wide where it has widths."""
+    cls = METHODS[name]
+    fields = {f.name for f in dataclasses.fields(cls.Config)}
+    config = cls.Config(**{k: 8 for k in ("encoder_width", "decoder_width") if k in fields})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cls(config, channels)
+
+
+def discs(count, seed=0):
+    """Grey images (count, 1, 64, 64) of a disc at a random place."""
+    centre = 16 + 32 * torch.rand(count, 2, 1, generator=torch.Generator().manual_seed(seed))
+    y, x = ((torch.arange(64.0) - centre) ** 2).unbind(1)
+    return (y[:, None, :, None] + x[:, None, None, :] < 100).float()
+
+
+def terms(model, x, stage=0, seed=0, step=0):
+    return model.loss(x, torch.tensor(step), torch.Generator().manual_seed(seed), stage)
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+def test_every_file_of_the_folder_is_a_method_of_that_name():
+    files = [m.name for m in pkgutil.iter_modules(engine.methods.__path__)]
+    assert list(METHODS) == sorted(files)
+    for name, cls in METHODS.items():
+        module = importlib.import_module(f"engine.methods.{name}")
+        assert cls.name == name and cls.__module__ == module.__name__
+        assert method(name) is cls
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="'gan'.*" + ", ".join(METHODS)):
+        method("gan")
+
+
+def test_slots_are_named_by_their_place():
+    slots = Slot(0, 1), Slot(1, 5, "content"), Slot(5, 6, "residual")
+    assert list(named_slots(slots)) == [("z0", slots[0]), ("z1", slots[1]), ("z2", slots[2])]
+
+
+def test_it_can_be_cited_and_configured(name):
+    cls = METHODS[name]
+    assert issubclass(cls, Method)
+    assert cls.paper.title and cls.paper.authors and 1990 < cls.paper.year < 2100
+    assert cls.paper.link.startswith("https://")
+    config = cls.Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, dataclasses.fields(config)[0].name, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_codes_and_images_have_the_promised_form(name, channels):
+    model = build(name, channels).eval()
+    assert model.channels == channels and isinstance(model.config, METHODS[name].Config)
+    x = torch.rand(3, channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        code = model.encode(x)
+        assert code.shape == (3, model.code_size) and code.dtype == torch.float32
+        wild = 30 * torch.randn(3, model.code_size, generator=torch.Generator().manual_seed(1))
+        for image in (model.decode(code), model.decode(wild)):
+            assert image.shape == x.shape and image.dtype == torch.float32
+            assert image.min() >= 0 and image.max() <= 1
+
+
+def test_the_slots_cover_the_code_once(name):
+    model = build(name)
+    covered = [j for slot in model.layout() for j in range(slot.start, slot.stop)]
+    assert sorted(covered) == list(range(model.code_size))
+    assert {slot.role for slot in model.layout()} <= {"factor", "content", "style", "residual"}
+
+
+def test_encode_and_decode_are_deterministic_and_treat_images_one_by_one(name):
+    model = build(name).eval()
+    x = discs(4)
+    with torch.inference_mode():
+        code = model.encode(x)
+        assert torch.equal(model.encode(x), code)
+        assert torch.equal(model.decode(code), model.decode(code))
+        torch.testing.assert_close(model.encode(x[2:3])[0], code[2])
+        torch.testing.assert_close(model.decode(code[2:3])[0], model.decode(code)[2])
+
+
+def test_the_optimiser_groups_hold_every_parameter_once(name):
+    model = build(name)
+    held = [id(p) for group in model.groups() for p in group["params"]]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(p) for p in model.parameters()}
+
+
+def test_stages_are_in_order(name):
+    stages = build(name).stages()
+    assert list(stages) == sorted(set(stages)) and all(s > 0 for s in stages)
+
+
+def test_the_loss_is_named_finite_scalars_at_every_stage(name):
+    stages = build(name).stages()
+    for stage, step in enumerate((0, *stages)):
+        answer = terms(build(name), discs(4), stage, step=step)
+        assert "loss" in answer and len(answer) > 1
+        assert all(value.shape == () and value.isfinite() for value in answer.values())
+
+
+def test_the_losss_randomness_is_its_generators(name):
+    last = len(build(name).stages())
+    state = torch.get_rng_state()
+    first, same, other = (
+        terms(build(name), discs(4), last, seed, step=10**6)["loss"].item() for seed in (0, 0, 1)
+    )
+    assert first == same != other
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_it_learns_a_toy_set_in_seconds(name):
+    model = build(name)
+    optimizer = torch.optim.Adam([{"lr": 2e-3} | group for group in model.groups()])
+    images, generator = discs(256), torch.Generator().manual_seed(0)
+    losses = []
+    for number in range(150):
+        x = images[torch.randint(256, (16,), generator=generator)]
+        loss = model.loss(x, torch.tensor(number), generator)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+    fresh = discs(64, seed=1)
+    with torch.inference_mode():
+        error = ((model.eval().decode(model.encode(fresh)) - fresh) ** 2).mean()
+    assert error < 0.7 * ((fresh - images.mean(0)) ** 2).mean()
