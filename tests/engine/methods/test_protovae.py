@@ -297,13 +297,15 @@ def test_the_embedder_has_its_own_momentum():
 
 @pytest.mark.parametrize("objective", ["beta", "tc"])
 def test_the_first_stage_is_the_base_objective(objective):
-    model, x = fresh(objective=objective, beta=6.0, beta_end=1.5, relax=(10, 20)), images()
+    model, x = fresh(objective=objective, beta=6.0, relax_to=0.25, relax_during=(10, 20)), images()
     assert model.stages() == (50,)
-    for step, beta in ((0, 6.0), (15, 3.0), (30, 1.5)):
+    for step, weight in ((0, 1), (15, 0.5), (30, 0.25)):
         terms = model.loss(x, torch.tensor(step), seeded(), stage=0)
         mean, log_variance = model.posterior(x)
         z = gaussian.sample(mean, log_variance, seeded())
-        expected = gaussian.evidence_bound(model.decoder(z), x, z, mean, log_variance, objective, beta)
+        expected = gaussian.evidence_bound(
+            model.decoder(z), x, z, mean, log_variance, objective, 6.0, torch.tensor(weight)
+        )
         assert terms.keys() == expected.keys()
         for name in terms:
             torch.testing.assert_close(terms[name], expected[name])

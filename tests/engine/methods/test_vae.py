@@ -69,18 +69,22 @@ def test_the_loss_is_the_documented_sum(objective, beta):
 
 def test_the_default_is_the_plain_vae():
     config = Config()
-    assert config.objective == "beta" and config.beta == 1 and config.beta_end is None
+    assert config.objective == "beta" and config.beta == 1 and config.relax_to == 1
     terms = VAE(config, 1).loss(images(1), torch.tensor(10**6), seeded())
     torch.testing.assert_close(terms["loss"], terms["reconstruction"] + terms["kl"])
 
 
-def test_beta_relaxes_with_the_step():
-    model, x = fresh(beta=16.0, beta_end=1.0, relax=(10, 20)), images()
+@pytest.mark.parametrize("objective", ["beta", "tc"])
+def test_the_whole_regulariser_relaxes_with_the_step(objective):
+    model, x = fresh(objective=objective, beta=4.0, relax_to=1 / 16, relax_during=(10, 20)), images()
     with torch.no_grad():
-        model.encoder.head.bias[:4] = 1  # a KL worth seeing
-    for step, beta in ((0, 16), (10, 16), (15, 4), (20, 1), (99, 1)):
+        model.encoder.head.bias[:4] = 4  # a regulariser worth seeing
+    regularisers = []
+    for step in (0, 10, 15, 20, 99):
         terms = model.loss(x, torch.tensor(step), seeded())
-        assert ((terms["loss"] - terms["reconstruction"]) / terms["kl"]).item() == pytest.approx(beta, rel=1e-3)
+        regularisers.append((terms["loss"] - terms["reconstruction"]).item())
+    shares = [r / regularisers[0] for r in regularisers]
+    assert shares == pytest.approx([1, 1, 1 / 4, 1 / 16, 1 / 16], rel=1e-2)
 
 
 @pytest.mark.parametrize("objective", ["beta", "tc"])
