@@ -1,0 +1,230 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine import factors
+from engine.factors import Factor
+from engine.method import Method, Slot
+
+SPAN = 9  # frames measured along a factor
+SPREAD = math.sqrt((SPAN + 1) / (12 * (SPAN - 1)))  # standard deviation of SPAN even steps from 0 to 1
+
+
+class Stripes(Method):
+    """Reads its code from the first pixels of an image and draws a stripe for each number of it.
+
+    A grey level of 255 * gain_j per unit of code number j, in 16 of the 64 rows. `lift` adds
+    the product of two numbers, so that images differ in how much a factor shows.
+    """
+
+    def __init__(self, gains, slots, lift=None):
+        super().__init__()
+        self.gains = nn.Parameter(torch.tensor(gains))
+        self.slots, self.lift = slots, lift
+        self.channels, self.code_size = 1, len(gains)
+
+    def layout(self):
+        return self.slots
+
+    def encode(self, x):
+        return 4 * x[:, 0, 0, :self.code_size] - 2
+
+    def decode(self, code):
+        stripes = self.gains * code
+        if self.lift:
+            a, b = self.lift
+            stripes = torch.where(torch.arange(code.shape[1]) == a, stripes * code[:, b:b + 1], stripes)
+        image = 0.5 * torch.ones(len(code), 1, 64, 64)
+        for j in range(code.shape[1]):
+            image[:, :, 16 * j:16 * (j + 1)] += stripes[:, j, None, None, None]
+        return image
+
+    def loss(self, x, step, generator, stage=0):
+        raise NotImplementedError
+
+
+def scalars(*roles):
+    return tuple(Slot(j, j + 1, role) for j, role in enumerate(roles))
+
+
+def pictures(count=3000, seed=0):
+    """Images whose first pixels, and so whose codes, are random bytes."""
+    images = torch.zeros(count, 1, 64, 64, dtype=torch.uint8)
+    images[:, 0, 0] = torch.randint(0, 256, (count, 64), generator=torch.Generator().manual_seed(seed)).byte()
+    return images
+
+
+def codes_of(images, size):
+    return 4 * images[:, 0, 0, :size].float() / 255 - 2
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+SCALAR = Factor("z1", (1, 2), "factor", (1.0,), -2.0, 3.0, 0)
+VECTOR = Factor("z2", (2, 5), "content", (0.6, 0.0, -0.8), -1.0, 1.0, 1)
+
+
+# --- one factor
+
+@pytest.mark.parametrize("factor", [SCALAR, VECTOR])
+def test_write_is_read_back(factor):
+    code, value = random(7, 6), random(7, seed=1)
+    torch.testing.assert_close(factor.read(factor.write(code, value)), value)
+    torch.testing.assert_close(factor.write(code, factor.read(code)), code)
+
+
+def test_read_is_the_position_along_the_axis():
+    code = random(7, 6)
+    assert torch.equal(SCALAR.read(code), code[:, 1])
+    torch.testing.assert_close(VECTOR.read(code), 0.6 * code[:, 2] - 0.8 * code[:, 4])
+
+
+@pytest.mark.parametrize("factor", [SCALAR, VECTOR])
+def test_write_leaves_everything_off_the_axis_alone(factor):
+    code, value = random(7, 6), random(7, seed=1)
+    kept = code.clone()
+    moved = factor.write(code, value)
+    assert torch.equal(code, kept)
+    start, stop = factor.where
+    outside = [j for j in range(6) if not start <= j < stop]
+    assert torch.equal(moved[:, outside], code[:, outside])
+    change = (moved - code)[:, start:stop]
+    axis = torch.tensor(factor.axis)
+    assert change.abs().max() > 0.1
+    torch.testing.assert_close(change, (change @ axis)[:, None] * axis)
+
+
+def test_write_keeps_the_codes_type():
+    code = random(2, 6).double()
+    assert VECTOR.write(code, VECTOR.read(code) + 1).dtype == torch.float64
+
+
+def test_a_ladder_goes_evenly_from_low_to_high():
+    assert SCALAR.ladder(6).tolist() == [-2, -1, 0, 1, 2, 3]
+
+
+def test_visible_factors_come_by_rank():
+    table = tuple(replace(SCALAR, name=f"z{j}", rank=rank) for j, rank in enumerate((2, -1, 0, 1, -1)))
+    assert [f.name for f in factors.visible(table)] == ["z2", "z3", "z0"]
+
+
+# --- the table
+
+def test_ranges_are_the_datas_quantiles():
+    images = pictures()
+    model = Stripes([0.1, 0.1], scalars("factor", "style"))
+    table = factors.fit(model, images)
+    codes = codes_of(images, 2).numpy()
+    for j, factor in enumerate(table):
+        assert factor.name == f"z{j}" and factor.where == (j, j + 1) and factor.axis == (1.0,)
+        assert (factor.low, factor.high) == pytest.approx(tuple(np.quantile(codes[:, j], [0.01, 0.99])), abs=1e-4)
+        assert factor.quantiles == pytest.approx(np.quantile(codes[:, j], np.linspace(0, 1, 33)), abs=1e-4)
+        assert factor.evidence["spread"] == pytest.approx(codes[:, j].std(), rel=1e-3)
+    assert [f.role for f in table] == ["factor", "style"]
+
+
+def test_the_effect_of_a_stripe_is_known_in_closed_form():
+    images = pictures()
+    table = factors.fit(Stripes([0.05, -0.2, 0.1], scalars(*["factor"] * 3)), images)
+    for factor, gain in zip(table, (0.05, 0.2, 0.1), strict=True):
+        expected = 255 * gain * (factor.high - factor.low) * SPREAD * math.sqrt(1 / 4)
+        assert factor.evidence["effect"] == pytest.approx(expected, rel=1e-3)
+    assert [f.rank for f in table] == [2, 0, 1]
+
+
+def test_the_effect_is_a_mean_over_the_first_images():
+    # The stripe's gain is another number of the image's own code.
+    images = pictures()
+    table = factors.fit(Stripes([0.1, 0.0], scalars("factor", "residual"), lift=(0, 1)), images, base_images=5)
+    strength = codes_of(images, 2)[:5, 1].abs().mean().item()
+    expected = 255 * 0.1 * strength * (table[0].high - table[0].low) * SPREAD * math.sqrt(1 / 4)
+    assert table[0].evidence["effect"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_change_below_a_grey_level_is_not_visible():
+    # About 255 * gain * 3.9 * SPREAD / 2 grey levels.
+    unit = 1 / (255 * 3.92 * SPREAD / 2)
+    table = factors.fit(Stripes([0.9 * unit, 1.1 * unit, 0.0], scalars(*["factor"] * 3)), pictures())
+    assert [f.rank for f in table] == [-1, 0, -1]
+    assert table[2].evidence["effect"] == 0
+
+
+def test_a_dead_dimension_has_no_rank_and_no_range():
+    images = pictures()
+    images[:, 0, 0, 1] = 51  # the second code number is -1.2 everywhere
+    table = factors.fit(Stripes([0.1, 0.1], scalars("factor", "factor")), images)
+    assert [f.rank for f in table] == [0, -1]
+    assert table[1].low == table[1].high == pytest.approx(-1.2)
+    assert set(table[1].quantiles) == {table[1].low}
+
+
+def test_a_residual_is_never_ranked():
+    table = factors.fit(Stripes([0.4, 0.1, 0.2], scalars("residual", "content", "style")), pictures())
+    assert [f.rank for f in table] == [-1, 1, 0]
+    assert table[0].evidence["effect"] > table[2].evidence["effect"]
+
+
+def test_a_vector_slot_has_the_direction_of_its_data():
+    count, along = 3000, torch.tensor([0.6, -0.8])
+    position, off = 40 * random(count), 4 * random(count, seed=1)
+    bytes_ = 128 + position[:, None] * along + off[:, None] * along.flip(0).abs()
+    images = pictures(count)
+    images[:, 0, 0, 1:3] = bytes_.round().clamp(0, 255).byte()
+    table = factors.fit(Stripes([0.1, 0.1, 0.1], (Slot(0, 1), Slot(1, 3, "content"))), images)
+    vector = table[1]
+    assert vector.where == (1, 3) and vector.role == "content"
+    assert vector.axis == pytest.approx((-0.6, 0.8), abs=0.02)  # the largest entry is positive
+    assert np.hypot(*vector.axis) == pytest.approx(1)
+    along = (codes_of(images, 3)[:, 1:3] @ torch.tensor(vector.axis)).numpy()
+    assert (vector.low, vector.high) == pytest.approx(tuple(np.quantile(along, [0.01, 0.99])), abs=1e-4)
+    expected = 255 * 0.1 * (vector.high - vector.low) * SPREAD * math.sqrt(1 / 4)  # one unit over two stripes
+    assert vector.evidence["effect"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_direction_does_not_depend_on_where_the_data_lies():
+    part = random(500, 3) * torch.tensor([1.0, 3.0, 0.5])
+    near = factors.principal_direction(part)
+    far = factors.principal_direction(part + torch.tensor([50.0, 0.0, 0.0]))
+    torch.testing.assert_close(near, far, atol=1e-3, rtol=0)
+    assert near.argmax() == 1 and near[1] > 0.99
+
+
+# --- on disk
+
+def table():
+    return (
+        replace(SCALAR, evidence={"effect": 12.5, "spread": 0.9}, quantiles=(-3.0, 0.1, 4.0)),
+        replace(VECTOR, rank=-1, quantiles=(-1.0, 1.0)),
+    )
+
+
+def test_the_table_survives_its_text():
+    assert factors.loads(factors.dumps(table()), 6) == table()
+    fitted = factors.fit(Stripes([0.1, 0.2, 0.1], (Slot(0, 1), Slot(1, 3))), pictures(100))
+    assert factors.loads(factors.dumps(fitted), 3) == fitted
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"where": [1, 7]}, {"where": [-1, 0]}, {"where": [2, 2], "axis": []}, {"where": [3, 1]},
+     {"axis": [0.6, 0.8]}, {"axis": []}],
+)
+def test_an_entry_that_does_not_fit_is_refused(change):
+    entries = json.loads(factors.dumps(table()))
+    entries[0] |= change
+    with pytest.raises(ValueError, match="'z1' does not fit a code of 6"):
+        factors.loads(json.dumps(entries), 6)
+
+
+def test_a_smaller_code_is_refused():
+    text = factors.dumps(table())
+    assert factors.loads(text, 5) == table()
+    with pytest.raises(ValueError, match="'z2' does not fit a code of 4"):
+        factors.loads(text, 4)
