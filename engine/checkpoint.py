@@ -6,11 +6,12 @@ sha256 of the other four. Nothing is unpickled.
 
 import json
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from engine import factors
 from engine.factors import Factor
@@ -57,22 +58,68 @@ def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
     Raises Damaged, naming the file and the reason, if anything does not match.
     """
     data = {name: read_verified(folder, name) for name in FILES}
+    # The manifest tells what was damaged since; what follows, what never was a model of this house.
     path = folder / "config.json"
     try:
         config = json.loads(data["config.json"])
         cls = method(config["method"])
-        model = cls(cls.Config(**config["config"]), config["channels"])
+        _check(config, get_type_hints(cls.Config))
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in config["config"].items()}
+        model = cls(cls.Config(**options), config["channels"])
         if len(config["mean"]) != model.code_size:
             raise ValueError(f"the mean code has {len(config['mean'])} numbers, not {model.code_size}")
         path = folder / "factors.json"
         table = factors.loads(data["factors.json"].decode(), model.code_size)
         path = folder / "model.safetensors"
-        weights = safetensors.torch.load(data["model.safetensors"])
-        broken = [name for name, t in weights.items() if not t.isfinite().all()]
+        model.load_state_dict(safetensors.torch.load(data["model.safetensors"]))
+        broken = [name for name, t in model.state_dict().items() if not t.isfinite().all()]
         if broken:
             raise ValueError(f"tensor '{broken[0]}' is not finite")
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise Damaged(f"{path} does not describe a usable model: {reason}.") from None
+    except KeyError as error:
+        raise Damaged(f"{path} does not describe a usable model: {error} is missing.") from None
+    except Exception as error:  # constructors raise whatever an odd option trips
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise Damaged(f"{path} does not describe a usable model: {reason}.") from error
     return model.eval().requires_grad_(False), table, config
+
+
+def _check(config: dict, kinds: dict[str, type]) -> None:
+    """Raise ValueError unless every entry of config.json is of the kind that `save` writes.
+
+    kinds: the types of the method's options.
+    """
+    if not isinstance(config["data"], str) or not _is(config["channels"], Literal[1, 3]):
+        raise ValueError("it names no data set, or images of neither 1 nor 3 channels")
+    options, figures = config["config"], config["figures"]
+    if not isinstance(options, dict) or not isinstance(figures, dict):
+        raise ValueError("its options or figures have no names")
+    odd = [name for name, value in options.items() if name in kinds and not _is(value, kinds[name])]
+    if odd:
+        raise ValueError(f"option '{odd[0]}' is of the wrong kind")
+    if not isinstance(config["mean"], list) or not all(map(_number, config["mean"])):
+        raise ValueError("the mean code is not a list of usable numbers")
+    if not all(_number(value, below=inf) for value in figures.values()):
+        raise ValueError("a figure is not a number")
+
+
+def _is(value: object, kind: type) -> bool:
+    """Whether a value read from JSON is what an option annotated with `kind` may hold."""
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            return False
+        parts = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(parts) and all(map(_is, value, parts))
+    if parts:
+        return any(_is(value, part) for part in parts)
+    return _number(value, below=inf) if kind is float else type(value) is kind
+
+
+def _number(value: object, below: float = 1e6) -> bool:
+    """Whether a value read from JSON is a finite number, of a size the engine takes in codes.
+
+    A comparison decides, since it is false for NaN and exact for integers of any size.
+    """
+    return type(value) in (int, float) and abs(value) < below

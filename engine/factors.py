@@ -7,6 +7,7 @@ lies off the direction is the image's own and stays as it is.
 
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from engine.method import Method, named_slots
 FILM_FRAMES = 9      # values measured along a factor; also the frames of a film strip
 TAIL = 0.01          # share of the data left outside the slider at either end
 QUANTILES = 33       # stored points of a factor's distribution, for random images
+ROLES = ("factor", "content", "style", "residual")
 VISIBLE = 1.0        # grey levels (of 255): a factor that changes less is not shown
 
 
@@ -117,13 +119,40 @@ def dumps(table: tuple[Factor, ...]) -> str:
 
 def loads(text: str, code_size: int) -> tuple[Factor, ...]:
     """The table from JSON text; ValueError if an entry does not fit a code of `code_size`."""
-    table = []
-    for entry in json.loads(text):
+    entries, table = json.loads(text), []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("it is no list of factors")
+    for entry in entries:
         for key in ("where", "axis", "quantiles"):
             entry[key] = tuple(entry[key])
         factor = Factor(**entry)
-        start, stop = factor.where
-        if not 0 <= start < stop <= code_size or len(factor.axis) != stop - start:
-            raise ValueError(f"factor '{factor.name}' does not fit a code of {code_size} numbers")
+        fault = _fault(factor, code_size)
+        if fault:
+            raise ValueError(f"factor '{str(factor.name)[:60]}' {fault}")
         table.append(factor)
+    if len({factor.name for factor in table}) < len(table):
+        raise ValueError("two factors have the same name")
     return tuple(table)
+
+
+def _fault(factor: Factor, code_size: int) -> str:
+    """What is wrong with a factor read from a file, as the end of a sentence; '' if nothing is."""
+    where, numbers = factor.where, (factor.low, factor.high, *factor.axis, *factor.quantiles)
+    if not isinstance(factor.name, str) or not factor.name or factor.role not in ROLES:
+        return "lacks a name or a role"
+    if type(factor.rank) is not int or factor.rank < -1 or not isinstance(factor.evidence, dict):
+        return "lacks a rank or its evidence"
+    if len(where) != 2 or any(type(end) is not int for end in where):
+        return "is not a slice of the code"
+    if not 0 <= where[0] < where[1] <= code_size or len(factor.axis) != where[1] - where[0]:
+        return f"does not fit a code of {code_size} numbers"
+    # A comparison, since that is false for NaN and exact for integers of any size.
+    if not all(type(v) in (int, float) and abs(v) < 1e6 for v in (*numbers, *factor.evidence.values())):
+        return "holds something that is not a usable number"
+    if abs(sum(v * v for v in factor.axis) - 1) > 1e-3:
+        return "has an axis that is not of length 1"
+    if factor.low > factor.high or factor.low == factor.high and factor.rank >= 0:
+        return "has no range to move in"
+    if len(factor.quantiles) < 2 or any(a > b for a, b in pairwise(factor.quantiles)):
+        return "has no distribution to draw from"
+    return ""

@@ -45,12 +45,16 @@ def read_verified(folder: Path, name: str) -> bytes:
         raise Damaged(f"{folder / MANIFEST} is missing.") from None
     except KeyError:
         raise Damaged(f"{path} is not listed in its {MANIFEST}.") from None
-    except (ValueError, TypeError):
+    except OSError as error:
+        raise Damaged(f"{folder / MANIFEST} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, RecursionError):
         raise Damaged(f"{folder / MANIFEST} is not a readable list of checksums.") from None
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise Damaged(f"{path} is missing.") from None
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}.") from None
     if hashlib.sha256(data).hexdigest() != expected:
         raise Damaged(f"{path} is damaged: its sha256 differs from {MANIFEST}.")
     return data

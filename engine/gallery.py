@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engine.files import read_verified, write_atomically, write_manifest
+from engine.files import Damaged, read_verified, write_atomically, write_manifest
 
 GALLERY = Path(__file__).parents[1] / "assets" / "gallery"
 COUNT = 24
@@ -23,8 +23,14 @@ def gallery(data: str) -> np.ndarray:
     name = f"{Path(data).name}.png"
     if not (GALLERY / name).exists():
         return np.zeros((0, 64, 64, 3), np.uint8)
-    with Image.open(io.BytesIO(read_verified(GALLERY, name)), formats=("PNG",)) as sheet:
-        pixels = np.asarray(sheet.convert("RGB"))
+    content = read_verified(GALLERY, name)
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as sheet:
+            pixels = np.asarray(sheet.convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        raise Damaged(f"{GALLERY / name} is not a readable PNG.") from None
+    if pixels.shape[0] != 64 or pixels.shape[1] % 64:
+        raise Damaged(f"{GALLERY / name} is not a row of 64x64 images.")
     return pixels.reshape(64, -1, 64, 3).swapaxes(0, 1).copy()
 
 
