@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from engine import checkpoint, edits, factors
@@ -27,6 +28,7 @@ from engine.method import Method, Paper
 MODELS = Path(__file__).parents[1] / "assets" / "models"
 MAX_ROWS = 512            # images in one batch
 MAX_WAITING = 4096        # rows that may wait; beyond that a request is answered "busy" at once
+CLOSING = "The server is shutting down."
 GRAPHED = (1, 9, 33, 99)  # batch sizes captured on a GPU: one image, a film, a strip, a page of films
 
 
@@ -114,7 +116,7 @@ class Engine:
 
     def model(self, name: str) -> Model:
         """The model called `name`; Refusal if there is none."""
-        if name not in self.models:
+        if not isinstance(name, str) or name not in self.models:
             reason = self.refused.get(name) if isinstance(name, str) else None
             raise Refusal(reason or f"There is no model called '{str(name)[:60]}'; known are {', '.join(self.models)}.")
         return self.models[name]
@@ -134,12 +136,13 @@ class Engine:
         one batch: (F, frames, 64, 64, 3) uint8."""
         stamp = next(self._stamps)
         try:
-            table = {f.name: f for f in self.model(model).factors}
-            unknown = [n for n in names if n not in table]
-            if unknown or not names or not 2 <= frames <= MAX_ROWS:
-                raise Refusal(f"'{unknown[0]}' is no factor of {model}." if unknown else "That is no film.")
-            base = self._codes(model, np.asarray(code)[None])[0]
-            rows = torch.cat([edits.traverse(base, table[n], frames) for n in names])
+            if not isinstance(names, (list, tuple)) or type(frames) is not int:
+                raise Refusal("A film takes a list of factors and a number of frames.")
+            if frames < 2 or not 1 <= len(names) * frames <= MAX_ROWS:
+                raise Refusal(f"Films have 2 frames or more, and all together 1 to {MAX_ROWS}.")
+            chosen = [self._factor(model, name) for name in names]
+            base = self._codes(model, [code])[0]
+            rows = torch.cat([edits.traverse(base, factor, frames) for factor in chosen])
         except Refusal as error:
             return Answer(stamp, error=str(error))
         answer = self._submit(stamp, model, "decode", rows, lane)
@@ -149,20 +152,21 @@ class Engine:
 
     def edit(self, model: str, code: np.ndarray, values: dict[str, float]) -> np.ndarray:
         """One code (D,) with factors set by name -> the edited code (D,). Raises Refusal."""
-        table = self.model(model).factors
-        known = {f.name for f in table}
+        if not isinstance(values, dict):
+            raise Refusal("Edits are values by the names of factors.")
         for name, value in values.items():
-            if name not in known:
-                raise Refusal(f"'{str(name)[:60]}' is no factor of {model}.")
+            self._factor(model, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e6:
                 raise Refusal(f"The value of factor '{name}' is not a usable number.")
-        base = self._codes(model, np.asarray(code)[None])
-        return edits.edit(base, table, values)[0].numpy()
+        base = self._codes(model, [code])
+        return edits.edit(base, self.model(model).factors, values)[0].numpy()
 
     def draw(self, model: str, seed: int) -> np.ndarray:
         """A random code (D,), the same for the same seed everywhere."""
         known = self.model(model)
-        return edits.draw(known.factors, torch.from_numpy(known.mean), seed).numpy()
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise Refusal("A seed is a whole number, 0 or more.")
+        return edits.draw(known.factors, torch.tensor(known.mean), seed).numpy()
 
     def warm_up(self) -> None:
         """Run every model once at the page's shapes, so that nobody waits for a first call."""
@@ -179,20 +183,33 @@ class Engine:
 
     def _add(self, path: Path) -> None:
         net, table, config = checkpoint.load(path)
+        mean = np.asarray(config["mean"], np.float32)
+        mean.setflags(write=False)
         self._nets[path.name] = net.to(self.device)
         self.models[path.name] = Model(
             name=path.name, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
-            mean=np.asarray(config["mean"], np.float32),
+            mean=mean,
         )
 
-    def _codes(self, model: str, codes: np.ndarray) -> Tensor:
-        """Check codes (B, D) from outside."""
+    def _factor(self, model: str, name: str) -> Factor:
+        """The factor called `name` of a model; Refusal if there is none."""
+        for factor in self.model(model).factors:
+            if factor.name == name:
+                return factor
+        raise Refusal(f"'{str(name)[:60]}' is no factor of {model}.")
+
+    def _codes(self, model: str, codes: ArrayLike) -> Tensor:
+        """Check codes (B, D) from outside; returns a copy."""
         size = self.model(model).code_size
         try:
-            rows = torch.from_numpy(np.ascontiguousarray(codes, np.float32))
-        except (TypeError, ValueError):
+            given = np.asarray(codes)
+        except (TypeError, ValueError):  # rows of different lengths, say
             raise Refusal("A code must be a list of numbers.") from None
+        if given.dtype.kind not in "fiu":
+            raise Refusal("A code must be a list of numbers.")
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            rows = torch.from_numpy(np.array(given, np.float32, order="C"))
         if rows.ndim != 2 or rows.shape[1] != size or not 1 <= len(rows) <= MAX_ROWS:
             raise Refusal(f"A code of {model} is {size} numbers.")
         if not (rows.abs() < 1e6).all():
@@ -201,8 +218,8 @@ class Engine:
 
     def _images(self, images: np.ndarray) -> Tensor:
         """Check images (B, 64, 64, 3) from outside."""
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (64, 64, 3):
+        shaped = isinstance(images, np.ndarray) and images.ndim == 4 and images.shape[1:] == (64, 64, 3)
+        if not shaped or images.dtype != np.uint8:
             raise Refusal("Images must be 64x64 RGB bytes.")
         if not 1 <= len(images) <= MAX_ROWS:
             raise Refusal(f"From 1 to {MAX_ROWS} images at a time, please.")
@@ -222,11 +239,17 @@ class Engine:
         waiting = _Waiting(stamp, model, work, rows, time.perf_counter(), Future())
         key = ("single", stamp) if lane is None else lane
         with self._changed:
-            older = self._queue.pop(key, None)
+            if self._closed:
+                return Answer(stamp, error=CLOSING)
+            older = self._queue.get(key)
+            if older and older.stamp > stamp:
+                return Answer(stamp, stale=True)  # overtaken on the way here
+            waits = sum(len(w.rows) for w in self._queue.values() if w is not older)
+            if waits + len(rows) > MAX_WAITING:
+                return Answer(stamp, error="The server is busy; try again in a moment.")
             if older:
                 older.future.set_result(Answer(older.stamp, stale=True))
-            if sum(len(w.rows) for w in self._queue.values()) + len(rows) > MAX_WAITING:
-                return Answer(stamp, error="The server is busy; try again in a moment.")
+            # At the older one's place: a lane that never rests must not fall behind the others.
             self._queue[key] = waiting
             self._changed.notify()
         return waiting.future.result()
@@ -238,7 +261,7 @@ class Engine:
                     self._changed.wait()
                 if self._closed:
                     for waiting in self._queue.values():
-                        waiting.future.set_result(Answer(waiting.stamp, error="The server is shutting down."))
+                        waiting.future.set_result(Answer(waiting.stamp, error=CLOSING))
                     return
                 batch = self._take()
             begun = time.perf_counter()
