@@ -43,7 +43,7 @@ class Tiny(Dataset):
         return images
 
     def labels(self, index):
-        return torch.stack([index % 4, (index // 4 * 37 % 75) / 74], dim=1).float()
+        return torch.stack([index % 4, (index // 4 * 37 % 75) / 80], dim=1).float()
 
 
 class Unknown(Tiny):
