@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 import safetensors.torch
 import torch
 import tyro
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 from tqdm import tqdm
 
@@ -197,23 +197,31 @@ class Trainer:
     def resume(self, path: Path, plan: dict) -> list[dict]:
         """Take over the state saved at `path` and return its log.
 
-        Raises ValueError if it was made by other options.
+        Raises ValueError if it was made by other options or is not what `save` wrote.
         """
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata()
-            made_with = json.loads(metadata["plan"])
-            changed = [k for k in plan if made_with.get(k) != plan[k]]
-            if changed:
-                raise ValueError(
-                    f"{path} was made with other options ({', '.join(changed)}); choose another --out or delete it."
-                )
-            for run in self.runs:
-                prefix = f"{run.seed}."
-                run.restore({
-                    k.removeprefix(prefix): file.get_tensor(k) for k in file.keys() if k.startswith(prefix)
-                })
-        self.step.fill_(int(metadata["step"]))
-        return json.loads(metadata["history"])
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata()
+                step, history = int(metadata["step"]), json.loads(metadata["history"])
+                made_with, wanted = flat(json.loads(metadata["plan"])), flat(plan)
+                changed = [k for k in wanted if made_with.get(k) != wanted[k]]
+                states = [] if changed else [
+                    {k: file.get_tensor(f"{run.seed}.{k}") for k in run.tensors()} for run in self.runs
+                ]
+            for run, state in zip(self.runs, states, strict=not changed):
+                if any(state[k].shape != t.shape for k, t in run.tensors().items()):
+                    raise ValueError("its tensors have other shapes")
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path} is damaged ({reason}); delete it to begin again.") from None
+        if changed:
+            raise ValueError(
+                f"{path} was made with other options ({', '.join(changed)}); choose another --out or delete it."
+            )
+        for run, state in zip(self.runs, states, strict=True):
+            run.restore(state)
+        self.step.fill_(step)
+        return history
 
 
 def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Generator], Tensor]:
@@ -239,8 +247,17 @@ def resolved(plan: Plan, config: object, name: str) -> dict:
     return json.loads(json.dumps({"method": name} | chosen | {"model": asdict(config)}))
 
 
+def flat(options: dict) -> dict:
+    """The options of `resolved`, the model's among the others, as on the command line."""
+    return {k: v for k, v in options.items() if k != "model"} | options["model"]
+
+
 def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     """Train to the end, resuming if the run was begun before; returns the exported model folders."""
+    if min(plan.steps, plan.batch, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
+        raise ValueError("--steps, --batch, --log-every and --save-every must be 1 or more, and a seed be given.")
+    if len(set(plan.seeds)) < len(plan.seeds):
+        raise ValueError("--seeds must differ from each other.")
     if plan.save_every % plan.log_every:
         raise ValueError("--save-every must be a multiple of --log-every.")
     device = torch.device(plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
@@ -266,7 +283,7 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
                 bar.update(done - bar.n)
             if done % plan.save_every == 0 or done == plan.steps:
                 trainer.save(state, history, options)
-    (out / "log.json").write_text(json.dumps(history, indent=1) + "\n")
+    write_atomically(out / "log.json", json.dumps(history, indent=1).encode() + b"\n")
     command = "python -m engine.train " + " ".join(sys.argv[1:])
     return [export.export(out / f"seed{run.seed}", run.model, dataset, options, command, run.seed, history[-1:])
             for run in trainer.runs]
