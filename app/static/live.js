@@ -14,7 +14,11 @@ const OFFLINE = "The server does not answer; trying again.";
 
 const canvas = element.querySelector("canvas");
 const pen = canvas.getContext("2d");
-const line = (name) => element.querySelector(name).appendChild(document.createTextNode(""));
+const line = (name) => {
+  const text = document.createTextNode("");
+  element.querySelector(name).replaceChildren(text);
+  return text;
+};
 const chip = line(".chip"), times = line(".times"), status = line(".status");
 
 let view;                       // from the server: model, base, factors
