@@ -228,3 +228,40 @@ def test_a_smaller_code_is_refused():
     assert factors.loads(text, 5) == table()
     with pytest.raises(ValueError, match="'z2' does not fit a code of 4"):
         factors.loads(text, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"name": ""}, "lacks a name"),
+     ({"role": "hero"}, "lacks a name or a role"),
+     ({"rank": -2}, "lacks a rank"),
+     ({"rank": 0.5}, "lacks a rank"),
+     ({"where": [0.0, 1.0]}, "is not a slice"),
+     ({"where": [1, 2, 3]}, "is not a slice"),
+     ({"low": math.nan}, "not a usable number"),
+     ({"high": math.inf}, "not a usable number"),
+     ({"quantiles": [0.0, "1"]}, "not a usable number"),
+     ({"evidence": {"effect": None}}, "not a usable number"),
+     ({"axis": [0.5]}, "not of length 1"),
+     ({"low": 3.5}, "no range"),
+     ({"low": 3.0}, "no range"),
+     ({"quantiles": [0.0]}, "no distribution"),
+     ({"quantiles": [0.0, 2.0, 1.0]}, "no distribution")],
+)
+def test_an_entry_that_no_fit_could_have_made_is_refused(change, reason):
+    entries = json.loads(factors.dumps(table()))
+    entries[0] |= change
+    with pytest.raises(ValueError, match=reason):
+        factors.loads(json.dumps(entries), 6)
+
+
+def test_a_text_that_is_no_table_is_refused():
+    with pytest.raises(ValueError, match="no list"):
+        factors.loads("{}", 6)
+    with pytest.raises(ValueError, match="same name"):
+        factors.loads(factors.dumps(table()[:1] * 2), 6)
+
+
+def test_a_dead_dimensions_entry_is_not_refused():
+    dead = replace(SCALAR, low=1.0, high=1.0, rank=-1, quantiles=(1.0, 1.0))
+    assert factors.loads(factors.dumps((dead,)), 6) == (dead,)
