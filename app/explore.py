@@ -16,10 +16,15 @@ import gradio as gr
 
 from app import pictures
 from app.live import STATIC, LiveCanvas, view
-from app.session import MAX_SLIDERS, Dial, Sessions, whole_seed
+from app.session import MAX_SLIDERS, Dial, Sessions, data_title, whole_seed
 from app.uploads import UNREADABLE, Refused, open_upload
 from engine import Model, Refusal, gallery
 
+INTRO = """
+<h2>What it found</h2>
+<p>Each strip is one factor from its low end to its high end, all else kept. Drag along it. The largest
+effect comes first, measured in grey levels of 255.</p>
+"""
 FIGURES = {
     "psnr_held_out_db": "rebuilds held-out images at {:.1f} dB PSNR",
     "mig": "mutual information gap {:.2f}",
@@ -51,7 +56,8 @@ class Explore:
                     apply_default_css=False, elem_id="gallery",
                 )
                 self.caption = gr.HTML(caption(known), apply_default_css=False, elem_id="caption")
-            with gr.Column(elem_id="factors", min_width=320):
+            with gr.Column(elem_id="factors", min_width=280):
+                gr.HTML(INTRO, apply_default_css=False, elem_id="intro")
                 dials = sessions.dials(model, base)
                 self.sliders = [slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)]
 
@@ -150,7 +156,7 @@ def caption(model: Model) -> str:
     paper = model.paper
     measured = "; ".join(text.format(model.figures[name]) for name, text in FIGURES.items() if name in model.figures)
     return (
-        f"<p><b>{escape(model.method)}</b>, trained on {escape(Path(model.data).name)} without labels"
+        f"<p><b>{escape(model.title)}</b>, trained on {escape(data_title(model))} without labels"
         f'{"; " + measured if measured else ""}.</p>'
         f'<p>{escape(paper.authors)} ({paper.year}): '
         f'<a href="{escape(paper.link)}" target="_blank" rel="noopener">{escape(paper.title)}</a>.</p>'

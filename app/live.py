@@ -28,7 +28,7 @@ STRIP = 33      # frames of the film that is scrubbed; cross-faded they are 57 d
 TEMPLATE = """
 <div class="picture"><canvas width="64" height="64" role="img" aria-label="The picture that the model
 draws for the present sliders" style="background-image: url(data:image/png;base64,{first})"></canvas></div>
-<p class="facts"><span class="chip">exact</span> <span class="times"></span></p>
+<p class="facts"><span class="chip"></span> <span class="times"></span></p>
 <p class="status" role="status" aria-live="polite"></p>
 """
 

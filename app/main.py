@@ -13,7 +13,7 @@ import gradio as gr
 
 from app.api import Api
 from app.explore import Explore
-from app.session import Sessions
+from app.session import Sessions, data_title
 from app.theme import CSS, ICON, theme
 from engine import MODELS, Engine, Refusal
 
@@ -52,9 +52,8 @@ def build(engine: Engine) -> gr.Blocks:
     with gr.Blocks(title="Unravel", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as page:
         with gr.Row(elem_id="header"):
             gr.HTML(HEADER, apply_default_css=False)
-            picker = gr.Dropdown(
-                list(engine.models), value=first, label="Model", filterable=False, elem_id="model", scale=0
-            )
+            choices = [(f"{model.title} · {data_title(model)}", name) for name, model in engine.models.items()]
+            picker = gr.Dropdown(choices, value=first, label="Model", filterable=False, elem_id="model", scale=0)
         Explore(sessions, picker, first)
         Api(sessions)
     return page.queue(max_size=64)

@@ -13,6 +13,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -25,6 +26,9 @@ CODES = 4096                # codes kept
 POSITIONS = 200             # a slider has this many to two and a half times as many
 MAX_SEED = 2**32 - 1
 BASE = re.compile(r"gallery:(?P<index>\d{1,4})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})")
+
+START = 5                   # the sample a page opens with: its factors stand away from their ends
+DATA = {"dsprites": "dSprites", "shapes3d": "3D Shapes", "faces": "Faces"}  # as they are written
 
 LOST = "That picture is no longer on the server; please choose it again."
 
@@ -71,7 +75,7 @@ class Sessions:
 
     def start(self, model: str) -> str:
         """The base a page of `model` opens with."""
-        return "gallery:0" if len(gallery(self.engine.model(model).data)) else "seed:0"
+        return f"gallery:{START}" if len(gallery(self.engine.model(model).data)) else "seed:0"
 
     def keep(self, pixels: np.ndarray) -> str:
         """Remember a picture (64, 64, 3) uint8; returns its base. The oldest are forgotten."""
@@ -165,6 +169,11 @@ def sliders(model: Model) -> list[Factor]:
     return model.sliders[:MAX_SLIDERS]
 
 
+def data_title(model: Model) -> str:
+    """The data set of a model as it is written; a path is called by its last part."""
+    return DATA.get(model.data, Path(model.data).name)
+
+
 def position(factor: Factor, code: np.ndarray) -> float:
     """Where a code (D,) stands along a factor."""
     return float(np.dot(code[slice(*factor.where)], np.asarray(factor.axis, np.float32)))
@@ -179,7 +188,7 @@ def dial(factor: Factor, value: float) -> Dial:
     return Dial(
         name=factor.name,
         label=f"Factor {factor.rank + 1}",
-        note=f"{factor.name} · {factor.evidence.get('effect', 0):.0f} levels",
+        note=f"{factor.name} · effect {factor.evidence.get('effect', 0):.0f}",
         low=factor.low,
         high=factor.high,
         minimum=round(first * step, digits),

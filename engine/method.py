@@ -52,6 +52,11 @@ class Method(nn.Module, ABC):
     channels: int
     code_size: int
 
+    @property
+    def title(self) -> str:
+        """What the field calls this model."""
+        return type(self).__name__
+
     @abstractmethod
     def layout(self) -> tuple[Slot, ...]:
         """The slots of the code; together they cover it once."""

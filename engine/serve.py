@@ -41,6 +41,7 @@ class Model:
     """What a page needs to know about a loaded model."""
 
     name: str                       # folder name
+    title: str                      # what the field calls it
     method: str
     data: str                       # training set
     channels: int
@@ -187,7 +188,7 @@ class Engine:
         mean.setflags(write=False)
         self._nets[path.name] = net.to(self.device)
         self.models[path.name] = Model(
-            name=path.name, method=config["method"], data=config["data"], channels=net.channels,
+            name=path.name, title=net.title, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
             mean=mean,
         )

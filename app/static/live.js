@@ -151,7 +151,7 @@ function report(kind, i, value, since, ms) {
   shown = { kind, factor: view.factors[i]?.name ?? "", value, at };
   chip.data = kind === "exact" ? "exact" : "preview";
   element.dataset.kind = chip.data;
-  times.data = `drawn in ${(at - since).toFixed(1)} ms`
+  times.data = i < 0 ? "" : `drawn in ${(at - since).toFixed(1)} ms`
     + (ms ? ` · server ${(ms.waited + ms.computed + ms.encoded).toFixed(0)} ms` : "");
 }
 

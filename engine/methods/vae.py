@@ -52,6 +52,12 @@ class VAE(Method):
         self.encoder = Encoder(channels, 2 * config.latents, config.encoder_width)
         self.decoder = Decoder(config.latents, channels, config.decoder_width)
 
+    @property
+    def title(self) -> str:
+        if self.config.objective == "tc":
+            return "β-TCVAE"
+        return "VAE" if self.config.beta == 1 else "β-VAE"
+
     def layout(self) -> tuple[Slot, ...]:
         return tuple(Slot(j, j + 1) for j in range(self.code_size))
 

@@ -176,4 +176,4 @@ def test_dial_is_rounded_and_clipped_into_its_range(value):
     assert (shown.minimum, shown.maximum, shown.step) == (-2.0, 3.0, 0.02)
     assert shown.minimum <= shown.neutral <= shown.maximum
     assert shown.neutral == round(shown.neutral, 2)
-    assert (shown.label, shown.note) == ("Factor 1", "z0 · 12 levels")
+    assert (shown.label, shown.note) == ("Factor 1", "z0 · effect 12")
