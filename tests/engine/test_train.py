@@ -111,7 +111,7 @@ def test_options_that_are_none_end_with_a_message(arguments, capsys):
 
 def test_a_dry_run_prints_what_would_be_trained_and_trains_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train", "protovae", "--data", "no/such/folder", "--dry-run", "--seeds", "1", "2"])
+    monkeypatch.setattr(sys, "argv", "train protovae --data no/such/folder --dry-run --seeds 1 2".split())
     train.main()
     printed = json.loads(capsys.readouterr().out)
     assert printed["method"] == "protovae" and printed["data"] == "no/such/folder" and printed["seeds"] == [1, 2]
@@ -195,7 +195,7 @@ def test_a_seed_does_not_depend_on_its_neighbours(plan, tmp_path):
 # Interruptions
 
 @pytest.mark.parametrize(("cls", "config"), [(vae.VAE, SMALL), (protovae.ProtoVAE, STAGED)], ids=["vae", "protovae"])
-@pytest.mark.parametrize("at", [0, 1, 3, 4, 7])
+@pytest.mark.parametrize("at", [1, 3, 7])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(plan, tmp_path, monkeypatch, cls, config, at):
     whole = replace(plan, seeds=(0, 5), out=tmp_path / "whole")
     fit(cls, config, whole)
