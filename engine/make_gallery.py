@@ -1,0 +1,33 @@
+"""python -m engine.make_gallery NAME ...: write the sample images that ship with the app."""
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from engine.data import load, split
+from engine.files import write_atomically, write_manifest
+from engine.gallery import GALLERY
+
+COUNT = 24
+
+
+def build(data: str, folder: Path = GALLERY) -> Path:
+    """Write the first held-out images of data set `data` into `folder`; returns the file."""
+    dataset = load(data)
+    _, held_out = split(len(dataset))
+    images = dataset.images(held_out[:COUNT]).expand(-1, 3, -1, -1)
+    row = images.permute(2, 0, 3, 1).reshape(images.shape[2], -1, 3).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(row).save(buffer, "PNG", optimize=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{dataset.name}.png"
+    write_atomically(path, buffer.getvalue())
+    write_manifest(folder)
+    return path
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(build(argument))
