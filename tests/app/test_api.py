@@ -135,7 +135,9 @@ def test_missing_file_gets_a_sentence(client, address):
     assert uploads.UNREADABLE in raw(address, "encode", '["first", null]')
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", __file__, "../../etc/passwd", "http://127.0.0.1:1/", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", __file__, "../../etc/passwd", "http://127.0.0.1:1/", "file:///etc/passwd"]
+)
 def test_paths_of_the_server_cannot_be_encoded_nor_deleted(address, path):
     answer = raw(address, "encode", json.dumps(["first", {"path": path, "meta": {"_type": "gradio.FileData"}}]))
     assert "event: error" in answer and "root:" not in answer and Path(__file__).exists()

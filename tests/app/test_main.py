@@ -139,7 +139,8 @@ def test_page_is_served_without_monitoring_and_analytics(address):
 
 def test_environment_opens_the_port_and_a_login_closes_every_door(models, tmp_path):
     served = Served(
-        "--models", models, "--auth", "ann:secret", log=tmp_path / "log", port_option=False, GRADIO_SERVER_NAME="0.0.0.0"
+        "--models", models, "--auth", "ann:secret", log=tmp_path / "log", port_option=False,
+        GRADIO_SERVER_NAME="0.0.0.0",
     )
     try:
         lane = {"session_hash": "s", "component_id": 1, "fn_name": "frame", "data": {}}
