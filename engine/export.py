@@ -64,6 +64,8 @@ def card(
     known = ", ".join(f.name for f in dataset.factors) or "none"
     terms = log[0]["terms"][options["seeds"].index(seed)] if log else {}
     confusion = f"\nNot to be confused with {paper.not_to_confuse}.\n" if paper.not_to_confuse else ""
+    mig = f""" MIG is Chen et al.'s with
+20 bins on {MEASURED:,} training images, continuous factors cut into 20 bins.""" if "mig" in figures else ""
     rows = "\n".join(f"| {name} | {value:g} |" for name, value in figures.items())
     return f"""# {model.name} on {dataset.name}, seed {seed}
 
@@ -83,8 +85,7 @@ on {machine}, torch {torch.__version__}, {options['steps']:,} steps of {options[
 |---|---|
 {rows}
 
-PSNR is of decode(encode(x)), mean over up to 2,000 held-out images. MIG is Chen et al.'s with
-20 bins on 10,000 training images, continuous factors cut into 20 bins.
+PSNR is of decode(encode(x)), mean over up to 2,000 held-out images.{mig}
 Last log row: {', '.join(f'{k} {v:.4g}' for k, v in terms.items())}.
 
 **Use.** For exploring what an unsupervised model finds. It knows nothing but the pictures above;

@@ -252,6 +252,17 @@ def flat(options: dict) -> dict:
     return {k: v for k, v in options.items() if k != "model"} | options["model"]
 
 
+def chosen_device(name: str) -> torch.device:
+    """The device called `name`, 'auto' being a GPU where there is one; ValueError if it is not to be had."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"There is no usable device '{name}' here; try --device auto.") from None
+    return torch.device(name)
+
+
 def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     """Train to the end, resuming if the run was begun before; returns the exported model folders."""
     if min(plan.steps, plan.batch, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
@@ -260,7 +271,7 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
         raise ValueError("--seeds must differ from each other.")
     if plan.save_every % plan.log_every:
         raise ValueError("--save-every must be a multiple of --log-every.")
-    device = torch.device(plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(plan.device)
     torch.backends.cudnn.benchmark = True
     dataset = load(plan.data)
     out = plan.out or Path("runs") / f"{cls.name}-{dataset.name}"

@@ -345,3 +345,9 @@ def test_a_killed_run_goes_on_where_it_was_saved(pictures, tmp_path):
     finish(undisturbed)
     assert [step for step, _ in losses(tmp_path / "whole")] == list(range(5, 301, 5))
     assert same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "warp", ""])
+def test_a_device_that_is_not_there_is_refused_in_a_sentence(device):
+    with pytest.raises(ValueError, match=f"no usable device '{device}'"):
+        train.chosen_device(device)

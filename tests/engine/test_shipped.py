@@ -1,0 +1,49 @@
+"""The shipped models are as good as their cards say: measured again, on held-out images, on the CPU."""
+
+import pytest
+import torch
+
+from engine import MODELS, checkpoint, factors, metrics
+from engine.data import load, split
+
+NAMES = sorted(folder.name for folder in MODELS.iterdir())
+
+
+def held_out(data: str, count: int) -> torch.Tensor:
+    """The first `count` images of a data set that nothing was trained on, (count, C, 64, 64) uint8."""
+    dataset = load(data)
+    return dataset.images(split(len(dataset))[1][:count])
+
+
+def test_protovae_and_its_matched_baseline_and_faces_are_shipped():
+    configs = {name: checkpoint.load(MODELS / name)[2] for name in NAMES}
+    assert {(c["method"], c["data"]) for c in configs.values()} >= {
+        ("protovae", "shapes3d"), ("vae", "shapes3d"), ("vae", "faces"),
+    }
+    proto, baseline = configs["protovae-shapes3d"]["config"], configs["vae-shapes3d"]["config"]
+    assert {k: proto[k] for k in baseline} == baseline  # the same objective but for the prototype terms
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reconstruction_is_what_the_card_says(name):
+    model, _, config = checkpoint.load(MODELS / name)
+    figure = config["figures"]["psnr_held_out_db"]
+    again = metrics.reconstruction(model, held_out(config["data"], 300))
+    assert again == pytest.approx(figure, abs=0.5)  # 300 of the 2,000 images of the card
+    assert f"{figure:g}" in (MODELS / name / "card.md").read_text(encoding="utf-8")
+    if config["data"] == "shapes3d":
+        assert again >= 28
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_slider_has_the_effect_it_is_ranked_by(name):
+    model, table, config = checkpoint.load(MODELS / name)
+    with torch.inference_mode():
+        bases = model.encode(held_out(config["data"], 32).float() / 255)
+        effects = [factors.effect(model, factor, bases) for factor in factors.visible(table)]
+        written = [factor.evidence["effect"] for factor in factors.visible(table)]
+        dead = [factors.effect(model, factor, bases) for factor in table if factor.rank < 0]
+    assert len(effects) == config["figures"]["visible_factors"] >= 5
+    assert effects == pytest.approx(written, rel=0.2)  # other base images
+    assert written == sorted(written, reverse=True)
+    assert max(dead, default=0) < 1.5
