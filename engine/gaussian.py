@@ -1,16 +1,50 @@
-"""Losses of the Gaussian VAE family, each with the equation it comes from.
+"""What the Gaussian VAE family shares: its nets, and its losses with the equations they come from.
 
 Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014 [AEVB];
 Higgins et al., "beta-VAE", ICLR 2017 [beta];
 Chen et al., "Isolating Sources of Disentanglement in VAEs", NeurIPS 2018 [TC].
-All are per-image sums over pixels or latent dimensions, averaged over the batch, in nats.
+All losses are per-image sums over pixels or latent dimensions, averaged over the batch, in nats.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
+
+from engine.method import Method, Slot
+from engine.nets import Decoder, Encoder
+
+
+class GaussianVAE(Method):
+    """An encoder to a diagonal Gaussian posterior, a decoder to Bernoulli pixels, and one slot for
+    each latent. `loss` is what the methods of the family differ in.
+
+    config: any with `latents`, `encoder_width` and `decoder_width`.
+    """
+
+    def __init__(self, config: Any, channels: int):
+        super().__init__()
+        self.config = config
+        self.channels = channels
+        self.code_size = config.latents
+        self.encoder = Encoder(channels, 2 * config.latents, config.encoder_width)
+        self.decoder = Decoder(config.latents, channels, config.decoder_width)
+
+    def layout(self) -> tuple[Slot, ...]:
+        return tuple(Slot(j, j + 1) for j in range(self.code_size))
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images -> mean and log variance of q(z|x), each (B, D)."""
+        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        return mean, log_variance
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.posterior(x)[0]
+
+    def decode(self, code: Tensor) -> Tensor:
+        return self.decoder(code).float().sigmoid()
 
 
 def sample(mean: Tensor, log_variance: Tensor, generator: Generator) -> Tensor:

@@ -31,8 +31,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from engine import gaussian
-from engine.method import Method, Paper, Slot, register
-from engine.nets import Decoder, Encoder, scale_gradient
+from engine.method import Paper, register
+from engine.nets import scale_gradient
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def shift_pairs(images: Tensor, most: int, generator: Generator) -> Tensor:
 
 
 @register
-class ProtoVAE(Method):
+class ProtoVAE(gaussian.GaussianVAE):
     """VAE, prototypical network, active set."""
 
     paper = Paper(
@@ -146,19 +146,11 @@ class ProtoVAE(Method):
     Config = Config
 
     def __init__(self, config: Config, channels: int):
-        super().__init__()
-        self.config = config
-        self.channels = channels
-        self.code_size = config.latents
-        self.encoder = Encoder(channels, 2 * config.latents, config.encoder_width)
-        self.decoder = Decoder(config.latents, channels, config.decoder_width)
+        super().__init__(config, channels)
         self.embedder = PairEmbedder(channels, config.embedding)
         self.register_buffer("kl", torch.zeros(config.latents))        # running KL of each dimension
         self.register_buffer("active", torch.zeros(config.latents))    # 1 while in the episodes
         self.register_buffer("accuracy", torch.zeros(config.latents))  # running query accuracy
-
-    def layout(self) -> tuple[Slot, ...]:
-        return tuple(Slot(j, j + 1) for j in range(self.code_size))
 
     def groups(self) -> list[dict]:
         vae = [*self.encoder.parameters(), *self.decoder.parameters()]
@@ -166,17 +158,6 @@ class ProtoVAE(Method):
 
     def stages(self) -> tuple[int, ...]:
         return (self.config.embedder_from,)
-
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images -> mean and log variance of q(z|x), each (B, D)."""
-        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
-        return mean, log_variance
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.posterior(x)[0]
-
-    def decode(self, code: Tensor) -> Tensor:
-        return self.decoder(code).float().sigmoid()
 
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(x)

@@ -15,8 +15,7 @@ from typing import Literal
 from torch import Generator, Tensor
 
 from engine import gaussian
-from engine.method import Method, Paper, Slot, register
-from engine.nets import Decoder, Encoder
+from engine.method import Paper, register
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Config:
 
 
 @register
-class VAE(Method):
+class VAE(gaussian.GaussianVAE):
     """Diagonal Gaussian posterior, Bernoulli pixels."""
 
     paper = Paper(
@@ -44,33 +43,11 @@ class VAE(Method):
     )
     Config = Config
 
-    def __init__(self, config: Config, channels: int):
-        super().__init__()
-        self.config = config
-        self.channels = channels
-        self.code_size = config.latents
-        self.encoder = Encoder(channels, 2 * config.latents, config.encoder_width)
-        self.decoder = Decoder(config.latents, channels, config.decoder_width)
-
     @property
     def title(self) -> str:
         if self.config.objective == "tc":
             return "β-TCVAE"
         return "VAE" if self.config.beta == 1 else "β-VAE"
-
-    def layout(self) -> tuple[Slot, ...]:
-        return tuple(Slot(j, j + 1) for j in range(self.code_size))
-
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images -> mean and log variance of q(z|x), each (B, D)."""
-        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
-        return mean, log_variance
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.posterior(x)[0]
-
-    def decode(self, code: Tensor) -> Tensor:
-        return self.decoder(code).float().sigmoid()
 
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(x)
