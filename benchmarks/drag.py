@@ -14,7 +14,6 @@ a row of white and black squares in its picture, which value that is; this page 
 import argparse
 import os
 import platform
-import shutil
 import statistics
 import time
 from dataclasses import dataclass
@@ -22,17 +21,15 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from app.main import build, launch_settings
 from app.session import Sessions, parse
+from benchmarks.browser import chromium
 from engine import MODELS, Engine
 
 MOVES, SECONDS = 120, 2.0
 BITS = 10           # of the code that says which position of the slider a picture is of
-CLOSED = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-          "--disable-component-update", "--disable-sync")
-
 # Both recorders file the inputs (time, value) and, by animation frame, (time, hash, value shown).
 RECORD = """(seen) => {
   window.inputs = []; window.frames = [];
@@ -151,9 +148,6 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--model", help="the first one unless named")
     options = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        parser.error("Chromium is needed; install it with your system's package tool.")
 
     engine = Engine(options.models)
     model = options.model or next(iter(engine.models))
@@ -167,8 +161,7 @@ def main() -> None:
     }
     engine.warm_up()
     drags: dict[str, list[Drag]] = {name: [] for name in pages}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CLOSED)
+    with chromium() as browser:
         version = browser.version
         for _ in range(options.runs):
             for name, (url, seen, ready) in pages.items():
@@ -177,7 +170,6 @@ def main() -> None:
                 page.wait_for_function(ready)
                 drags[name].append(drag(page, seen))
                 page.close()
-        browser.close()
 
     ours, theirs = summary(drags["this page"]), summary(drags["plain Gradio"])
     print(f"{os.cpu_count()} cores ({platform.machine()}), Chromium {version}, Gradio {gr.__version__}, {model}; "

@@ -1,10 +1,11 @@
 """How close the renderers come to official images, which are not part of this repository.
 
-    python -m benchmarks.likeness --shapes3d IMAGES.npy LABELS.npy --dsprites IMAGES.npy --out sheets
+    python -m benchmarks.likeness --shapes3d IMAGES.npy LABELS.npy --dsprites IMAGES.npy
 
 shapes3d takes (N, 64, 64, 3) uint8 images and their (N, 6) class numbers. dsprites takes (N, 64, 64)
 images without labels: each is compared with the nearest of all 737,280 (a minute on a CPU). Prints the
-figures quoted in the data sets' `origin` and saves contact sheets, official above, ours below.
+figures quoted in the data sets' `origin` and saves contact sheets in assets/likeness: official images
+(DeepMind, Apache-2.0) above, ours below.
 """
 
 import argparse
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from engine.data.dsprites import DSprites
 from engine.data.shapes3d import Shapes3D
+from engine.files import write_manifest
 
+SHEETS = Path(__file__).parents[1] / "assets" / "likeness"
 COLUMNS = 10
 
 
@@ -60,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes3d", nargs=2, type=Path, metavar=("IMAGES", "LABELS"))
     parser.add_argument("--dsprites", type=Path, metavar="IMAGES")
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the contact sheets")
+    parser.add_argument("--out", type=Path, default=SHEETS, help="folder for the contact sheets")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -80,6 +83,7 @@ def main() -> None:
         ours = data.images(nearest(data, official))
         report("dsprites", official, ours)
         sheet(official, ours, options.out / "dsprites.png")
+    write_manifest(options.out)
 
 
 if __name__ == "__main__":

@@ -26,16 +26,16 @@ class Served:
     """`python app.py` as a process of its own, as a user starts it, on a free port of this machine."""
 
     def __init__(
-        self, *options: str | Path, root: Path = ROOT, log: Path, port_option: bool = True, **environment: str
+        self, *options: str | Path, log: Path, port_option: bool = True, **environment: str
     ):
         """`log` is the file that takes what it prints; without `port_option` the environment names the port."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log = log
-        self._command = [sys.executable, root / "app.py", *options]
+        self._command = [sys.executable, ROOT / "app.py", *options]
         if port_option:
             self._command += ["--port", str(self.port)]
-        self._root, self._environment = root, {"GRADIO_SERVER_PORT": str(self.port), **environment}
+        self._environment = {"GRADIO_SERVER_PORT": str(self.port), **environment}
         self._process: subprocess.Popen | None = None
         self.start()
 
@@ -43,7 +43,7 @@ class Served:
         """Start the process and wait until it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=self._root, stdout=log, stderr=log, env={**os.environ, **self._environment}
+                self._command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **self._environment}
             )
         until(self._answers, "An answer of the server")
 

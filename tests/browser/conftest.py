@@ -1,40 +1,19 @@
 """A real browser on the page, which a process of its own serves as a user would start it."""
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from engine import MODELS
-from tests.serving import ROOT, Served, save_gallery
-
-CLOSED = (  # the browser itself must not call anywhere
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)
+from benchmarks.browser import chromium
+from tests.serving import Served
 
 
 @pytest.fixture(scope="session")
-def root(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository if it ships models; else a copy of it that ships tiny ones."""
-    if any(MODELS.glob("*/config.json")):
-        return ROOT
-    copy = tmp_path_factory.mktemp("copy")
-    shutil.copy(ROOT / "app.py", copy)
-    for folder in ("app", "engine"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(models, copy / "assets" / "models")
-    save_gallery(copy / "assets", "shapes3d")
-    return copy
-
-
-@pytest.fixture(scope="session")
-def served(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page, for all tests that leave the server alone."""
-    served = Served(root=root, log=tmp_path_factory.mktemp("served") / "log")
+    served = Served(log=tmp_path_factory.mktemp("served") / "log")
     yield served
     served.kill()
 
@@ -50,13 +29,8 @@ def api(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("These tests need Chromium: install it with 'apt install chromium' or your system's package tool.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CLOSED)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

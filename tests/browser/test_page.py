@@ -292,8 +292,8 @@ def test_file_that_is_no_usable_picture_is_said_and_the_page_lives_on(visit, tmp
 
 
 # --- Trouble
-def test_server_that_goes_and_comes_back_is_noticed_and_the_page_recovers(visit, root, tmp_path):
-    served = Served(root=root, log=tmp_path / "log")
+def test_server_that_goes_and_comes_back_is_noticed_and_the_page_recovers(visit, tmp_path):
+    served = Served(log=tmp_path / "log")
     try:
         page = visit.open(served.url, calm=False)
         status = page.locator("#canvas .status")
