@@ -10,6 +10,7 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,12 @@ class Served:
 
 def in_loop(make: Callable[[], Any]) -> Any:
     """What `make` makes, made while an event loop runs: without one Gradio opens loops for every
-    page and never closes them."""
+    page and never closes them. The loop has a thread of its own, since Playwright's may run in ours."""
     async def inside() -> Any:
         return make()
 
-    return asyncio.run(inside())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(inside())).result()
 
 
 def free_port() -> int:
