@@ -27,7 +27,8 @@ STRIP = 33      # frames of the film that is scrubbed; cross-faded they are 57 d
 
 TEMPLATE = """
 <div class="picture"><canvas width="64" height="64" role="img" aria-label="The picture that the model
-draws for the present sliders" style="background-image: url(data:image/png;base64,{first})"></canvas></div>
+draws for the present sliders" style="background-image: url(data:image/png;base64,{first})"></canvas>
+<img class="original" alt="Your own picture" hidden></div>
 <p class="facts"><span class="chip"></span> <span class="times"></span></p>
 <p class="status" role="status" aria-live="polite"></p>
 """
@@ -92,12 +93,14 @@ def answered(request: Any, work: Callable[[Ask], Any]) -> dict:
 def view(sessions: Sessions, model: str, base: str) -> dict:
     """What the canvas shows when a page turns to this model and base: the value of LiveCanvas."""
     image = sessions.engine.decode(model, sessions.code(model, base)[None]).get()[0]
+    original = sessions.original(base)
     return {
         "model": model,
         "base": base,
         "factors": [asdict(dial) for dial in sessions.dials(model, base)],
         "image": b64encode(pictures.png(image)).decode(),
         "mime": "image/png",
+        "original": None if original is None else b64encode(pictures.png(original)).decode(),
     }
 
 

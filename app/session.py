@@ -87,6 +87,11 @@ class Sessions:
                 self._uploads.popitem(last=False)
         return base
 
+    def original(self, base: str) -> np.ndarray | None:
+        """The picture (64, 64, 3) uint8 that a user gave as this base; None for other bases."""
+        with self._lock:
+            return self._uploads.get(base)
+
     def carry(self, base: str, model: str) -> str:
         """The base to show when a page changes to `model`: the same one if the model can show it."""
         try:
@@ -131,8 +136,7 @@ class Sessions:
                 raise Refusal(f"There are {len(images)} sample images of '{known.data}'; there is no number {index}.")
             pixels = images[index]
         else:
-            with self._lock:
-                pixels = self._uploads.get(base)
+            pixels = self.original(base)
             if pixels is None:
                 raise Refusal(LOST)
         return self.engine.encode(model, pixels[None]).get()[0]

@@ -14,6 +14,7 @@ const OFFLINE = "The server does not answer; trying again.";
 
 const canvas = element.querySelector("canvas");
 const pen = canvas.getContext("2d");
+const original = element.querySelector(".original");   // a user's own picture, beside what became of it
 const line = (name) => {
   const text = document.createTextNode("");
   element.querySelector(name).replaceChildren(text);
@@ -273,6 +274,8 @@ async function adopt() {                          // the server has turned the p
   view = next;
   values = view.factors.map((factor) => factor.neutral);
   active = -1;
+  original.hidden = !view.original;
+  if (view.original) original.src = `data:image/png;base64,${view.original}`;
   dress();
   view.factors.forEach((_, i) => mark(i));
   fetchFilms();

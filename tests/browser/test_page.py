@@ -29,13 +29,18 @@ RECORD = """() => {
 
 PIXELS = """() => {
   const canvas = document.querySelector("#canvas canvas");
-  return canvas.toDataURL("image/png").split(",")[1];
+  return canvas.toDataURL("image/png");
 }"""
 
 
 def pixels(page: Page) -> np.ndarray:
     """What is on the canvas, (64, 64, 3) uint8."""
-    return np.asarray(Image.open(BytesIO(b64decode(page.evaluate(PIXELS)))).convert("RGB"))
+    return decoded(page.evaluate(PIXELS))
+
+
+def decoded(address: str) -> np.ndarray:
+    """The picture (H, W, 3) uint8 that a data: address holds."""
+    return np.asarray(Image.open(BytesIO(b64decode(address.split(",")[1]))).convert("RGB"))
 
 
 def at_rest(page: Page) -> dict:
@@ -268,13 +273,20 @@ def test_uploaded_picture_stands_in_the_sliders(visit, api, tmp_path):
     path = tmp_path / "mine.png"
     Image.fromarray(chequers(9)).save(path)
     page = visit.open()
+    own = page.locator("#canvas .original")
+    expect(own).to_be_hidden()
     page.locator("#explore input[type=file]").set_input_files(path)
     page.wait_for_function("window.unravel.view.base.startsWith('upload:')")
     view = at_rest(page)
     assert np.array_equal(pixels(page), by_api(api, view))
+    expect(own).to_be_visible()
+    assert np.array_equal(decoded(own.get_attribute("src")), chequers(9))
     drag(page, moves=8)
     view = at_rest(page)
     assert view["edits"] and np.array_equal(pixels(page), by_api(api, view))
+    page.locator("#gallery button").nth(2).click()
+    page.wait_for_function("window.unravel.view.base === 'gallery:2'")
+    expect(own).to_be_hidden()
 
 
 @pytest.mark.parametrize(
