@@ -1,4 +1,4 @@
-"""Start the page: python app.py [--host HOST] [--port PORT] [--device DEVICE] [--models FOLDER] [--auth USER:PASSWORD]."""
+"""Start the page: python app.py [--host HOST] [--port PORT] [--device DEVICE] [--auth USER:PASSWORD]."""
 
 from app.main import main
 

@@ -17,6 +17,7 @@ import platform
 import statistics
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
@@ -124,7 +125,7 @@ def measured(inputs: list, frames: list, lasted: float) -> Drag:
     """From recorded inputs (time, value) and animation frames (time, hash, value) to figures."""
     first, last = inputs[0][0], inputs[0][0] + 1e3 * lasted
     during = [hash_ for at, hash_, _ in frames if first <= at <= last]
-    different = sum(a != b for a, b in zip(during, during[1:], strict=False))
+    different = sum(a != b for a, b in pairwise(during))
     latencies, before = [], None
     for at, _, value in frames:
         if value is None or value == before:

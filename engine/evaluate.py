@@ -89,10 +89,12 @@ def encode(model: Method, data: Dataset, index: Tensor, device: torch.device, ba
 
 def in_classes(data: Dataset, labels: Tensor) -> np.ndarray:
     """Labels (N, K) as integer classes; continuous factors are cut into `CLASSES` equal parts."""
-    columns = [
-        column if factor.values else ((column - factor.low) / (factor.high - factor.low) * CLASSES).clamp(0, CLASSES - 1)
-        for factor, column in zip(data.factors, labels.unbind(1), strict=True)
-    ]
+    columns = []
+    for factor, column in zip(data.factors, labels.unbind(1), strict=True):
+        if not factor.values:
+            share = (column - factor.low) / (factor.high - factor.low)
+            column = (share * CLASSES).clamp(0, CLASSES - 1)
+        columns.append(column)
     return torch.stack(columns, 1).long().numpy()
 
 

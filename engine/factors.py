@@ -151,7 +151,7 @@ def _fault(factor: Factor, code_size: int) -> str:
         return "holds something that is not a usable number"
     if abs(sum(v * v for v in factor.axis) - 1) > 1e-3:
         return "has an axis that is not of length 1"
-    if factor.low > factor.high or factor.low == factor.high and factor.rank >= 0:
+    if factor.low > factor.high or (factor.low == factor.high and factor.rank >= 0):
         return "has no range to move in"
     if len(factor.quantiles) < 2 or any(a > b for a, b in pairwise(factor.quantiles)):
         return "has no distribution to draw from"

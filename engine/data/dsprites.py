@@ -49,7 +49,7 @@ class DSprites(Grid):
     def images(self, index: Tensor) -> Tensor:
         out = torch.zeros(len(index), 1, SIZE, SIZE, dtype=torch.uint8, device=index.device)
         chunk = 16384 if index.is_cuda else 512  # some 60 kB of temporaries an image
-        for numbers, pictures in zip(index.split(chunk), out.split(chunk)):
+        for numbers, pictures in zip(index.split(chunk), out.split(chunk), strict=True):
             self._draw(numbers, pictures[:, 0])
         return out
 

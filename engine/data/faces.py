@@ -150,7 +150,7 @@ def _turn(points: Tensor, follow: Tensor, yaw: Tensor, pitch: Tensor) -> Tensor:
 def _draw(values: Tensor) -> Tensor:
     """Factor values (B, K) -> (B, 3, 64, 64) uint8."""
     head = _head(values.device)
-    f = {factor.name: column for factor, column in zip(FACTORS, values.unbind(1))}
+    f = {factor.name: column for factor, column in zip(FACTORS, values.unbind(1), strict=True)}
     weight = _coefficients(head, f)
     points = head.rest + (weight @ head.shapes).view(len(values), *head.rest.shape)
     points = points / (1 + weight @ head.height)[:, None, None]                 # every head fills the picture

@@ -16,6 +16,7 @@ Units are decimetres; x to the right of the picture, y up, z towards us, origin 
 import gzip
 import json
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def read_base(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]
             group = rest[0]
         elif kind == "f":
             corner = [tuple(int(i) - 1 for i in word.split("/")[:2]) for word in rest]
-            fan = [(corner[0], *pair) for pair in zip(corner[1:], corner[2:])]
+            fan = [(corner[0], *pair) for pair in pairwise(corner[1:])]
             groups.setdefault(group, []).extend(fan)
     return np.array(vertices), np.array(texture), {k: np.array(v) for k, v in groups.items()}
 
@@ -119,7 +120,7 @@ def cast(origin: np.ndarray, direction: np.ndarray, corner: np.ndarray) -> np.nd
     corner = corner[(corner[..., 1].min(1) > -2.3) & (np.abs(corner[..., 0]).max(1) < 1.3)]
     a, u, v = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     far = np.zeros(len(origin))
-    for r, (o, d) in enumerate(zip(origin, direction)):   # Moeller and Trumbore 1997
+    for r, (o, d) in enumerate(zip(origin, direction, strict=True)):   # Moeller and Trumbore 1997
         p = np.cross(d, v)
         det = (u * p).sum(-1)
         det = np.where(np.abs(det) < 1e-12, 1e-12, det)

@@ -89,7 +89,7 @@ class Shapes3D(Grid):
     def images(self, index: Tensor) -> Tensor:
         out = torch.empty(len(index), 3, SIZE, SIZE, dtype=torch.uint8, device=index.device)
         chunk = 4096 if index.is_cuda else 256  # 50 kB of temporaries an image
-        for numbers, pictures in zip(index.split(chunk), out.split(chunk)):
+        for numbers, pictures in zip(index.split(chunk), out.split(chunk), strict=True):
             pictures.copy_(self._compose(numbers))
         return out
 

@@ -28,7 +28,6 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 from engine import gaussian
 from engine.method import Paper, register

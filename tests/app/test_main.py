@@ -100,7 +100,7 @@ def test_damaged_models_are_named_when_none_is_left(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{}")
     engine = Engine(tmp_path)
-    with pytest.raises(Refusal, match="There is no model to show. .*broken"):
+    with pytest.raises(Refusal, match=r"There is no model to show. .*broken"):
         build(engine)
     engine.close()
 

@@ -191,7 +191,7 @@ def test_a_number_too_large_for_the_model_is_refused(folder):
 
 def test_extra_missing_and_renamed_tensors_are_refused(folder):
     tensors = weights(folder)
-    name = list(tensors)[0]
+    name = next(iter(tensors))
     forge(folder, tensors | {"extra": torch.zeros(1)})
     refused(folder, "model.safetensors", "extra")
     rest = {k: v for k, v in tensors.items() if k != name}
@@ -280,7 +280,7 @@ def test_a_config_that_describes_no_model_is_refused(folder, path, value):
         checkpoint.load(folder)
     # Options of the right kind that do not fit the weights can only be told by the weights or the factors.
     told = [name for name in checkpoint.FILES if str(folder / name) in str(caught.value)]
-    assert told == ["config.json"] or path[:1] == ("config",) and isinstance(value, int | dict)
+    assert told == ["config.json"] or (path[:1] == ("config",) and isinstance(value, int | dict))
     assert "\n" not in str(caught.value)
 
 

@@ -20,7 +20,9 @@ class Levels(Grid):
     """Three factors, each the brightness of a third of the picture; one of a single value."""
 
     name, channels, origin = "levels", 1, "Made by a test."
-    factors = (KnownFactor("top", VALUES), KnownFactor("one", (0,)), KnownFactor("middle", VALUES), KnownFactor("low", VALUES))
+    factors = (
+        KnownFactor("top", VALUES), KnownFactor("one", (0,)), KnownFactor("middle", VALUES), KnownFactor("low", VALUES),
+    )
 
     def images(self, index):
         thirds = self.classes(index)[:, [0, 2, 3]].float() * 50
@@ -130,5 +132,5 @@ def test_what_cannot_be_scored_is_said(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="factors of 'photos' are not known"):
         evaluate.evaluate(folder)
     assert not (folder / evaluate.METRICS).exists()
-    with pytest.raises(Damaged, match="config.json|MANIFEST.json"):
+    with pytest.raises(Damaged, match=r"config\.json|MANIFEST\.json"):
         evaluate.evaluate(tmp_path)

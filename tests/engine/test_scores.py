@@ -159,7 +159,8 @@ def test_sap_is_the_gap_of_the_two_best_single_predictors():
         .score(codes[1000:, j:j + 1], labels[1000:, 0]) for j in range(3)
     ]
     *_, second, first = sorted(single)
-    assert metrics.sap(codes[:1000], labels[:1000], codes[1000:], labels[1000:]) == pytest.approx(first - second, abs=0.03)
+    found = metrics.sap(codes[:1000], labels[:1000], codes[1000:], labels[1000:])
+    assert found == pytest.approx(first - second, abs=0.03)
 
 
 # --- modularity, IRS

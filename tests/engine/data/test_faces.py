@@ -134,7 +134,7 @@ def test_hair_grows_and_skin_darkens():
 
 def test_every_head_is_a_mean_of_the_models_corners():
     head = _head(torch.device("cpu"))
-    f = dict(zip(COLUMN, FACES.labels(torch.arange(50)).unbind(1)))
+    f = dict(zip(COLUMN, FACES.labels(torch.arange(50)).unbind(1), strict=True))
     weight = _coefficients(head, f)
     corner = torch.tensor([name.split("-")[0] in ("female", "male") for name in head.names])
     origin = torch.tensor([name.endswith(("african", "asian", "caucasian")) for name in head.names])
@@ -143,7 +143,7 @@ def test_every_head_is_a_mean_of_the_models_corners():
     assert torch.allclose(weight[:, corner & ~origin].sum(1), torch.ones(50), atol=1e-5)
     assert (weight >= 0).all()
     extreme = values(gender=1, age=1, weight=0, african=0, asian=1)
-    pure = _coefficients(head, dict(zip(COLUMN, extreme.unbind(1))))
+    pure = _coefficients(head, dict(zip(COLUMN, extreme.unbind(1), strict=True)))
     assert pure[0, head.names.index("male-old-min")] == 1 and pure[0, head.names.index("male-old-asian")] == 1
 
 

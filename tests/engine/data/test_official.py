@@ -29,7 +29,8 @@ def grid(ladders: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
     """Class numbers and values (N, K) of every combination, the last factor fastest."""
     sizes = [len(ladder) for ladder in ladders]
     classes = np.stack(np.unravel_index(np.arange(np.prod(sizes)), sizes), axis=1)
-    return classes, np.stack([np.array(ladder)[column] for ladder, column in zip(ladders, classes.T)], axis=1)
+    values = [np.array(ladder)[column] for ladder, column in zip(ladders, classes.T, strict=True)]
+    return classes, np.stack(values, axis=1)
 
 
 def noise(*shape: int, high: int = 256) -> np.ndarray:
