@@ -1,9 +1,11 @@
 """The shipped models are as good as their cards say: measured again, on held-out images, on the CPU."""
 
+import json
+
 import pytest
 import torch
 
-from engine import MODELS, checkpoint, factors, metrics
+from engine import MODELS, checkpoint, evaluate, factors, metrics
 from engine.data import load, split
 
 NAMES = sorted(folder.name for folder in MODELS.iterdir())
@@ -33,6 +35,14 @@ def test_the_reconstruction_is_what_the_card_says(name):
     assert f"{figure:g}" in (MODELS / name / "card.md").read_text(encoding="utf-8")
     if config["data"] == "shapes3d":
         assert again >= 28
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scores_beside_a_model_agree_with_its_card(name):
+    figures = checkpoint.load(MODELS / name)[2]["figures"]
+    scores = json.loads((MODELS / name / evaluate.METRICS).read_text(encoding="utf-8"))
+    assert scores["psnr held out"] == pytest.approx(figures["psnr_held_out_db"], abs=0.01)
+    assert scores["MIG"] == pytest.approx(figures["mig"], abs=0.02)  # other samples
 
 
 @pytest.mark.parametrize("name", NAMES)
