@@ -18,13 +18,13 @@ DESKTOP = {"viewport": {"width": 1360, "height": 850}}
 PHONE = {"viewport": {"width": 412, "height": 892}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
 
-def show(page: Page, url: str, model: str) -> None:
-    """Open the page on a model, its films drawn."""
+def show(page: Page, url: str, models: list[str], model: str) -> None:
+    """Open the page, which offers `models`, on one of them, its films drawn."""
     page.goto(url)
     page.wait_for_function("window.unravel?.counters.films > 0")
     if page.evaluate("window.unravel.view.model") != model:
         page.locator("#model input").click()
-        page.locator(f"[role=option][data-index='{sorted(Engine().models).index(model)}']").click()
+        page.locator(f"[role=option][data-index='{models.index(model)}']").click()
         page.wait_for_function("model => window.unravel.view.model === model", arg=model)
     page.wait_for_timeout(1500)  # the films of the new model are drawn
 
@@ -52,7 +52,7 @@ def main() -> None:
             ("phone", "protovae-shapes3d", PHONE, 0),
         ):
             page = browser.new_page(**options)
-            show(page, url, model)
+            show(page, url, list(engine.models), model)
             drag(page, factor, 0.3, 0.7)
             page.screenshot(path=FOLDER / f"{name}.png")
             page.close()
