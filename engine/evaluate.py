@@ -4,11 +4,13 @@ Without a folder, all shipped models. Writes metrics.json into each and prints a
 used here and nowhere else. 10,000 training and 5,000 test samples are drawn with a fixed seed from
 the whole data set, as in disentanglement_lib; a continuous factor is cut into ten equal classes. The
 scores that hold one factor fixed need every combination of the factors and are left out where these
-are continuous. Minutes on a CPU; most of the time goes into encoding the whole grid and into DCI.
+are continuous. Minutes on a CPU; most of the time goes into encoding the whole grid and into DCI, which
+takes as many threads as torch does (OMP_NUM_THREADS).
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +47,19 @@ def evaluate(folder: Path, device: torch.device | str = "cpu") -> dict[str, floa
 def score(model: Method, data: Dataset, device: torch.device) -> dict[str, float]:
     """Every score of `model` on `data`, rounded to four places."""
     held_out = split(len(data))[1][:2000].to(device)
-    scores = {"psnr held out": metrics.reconstruction(model, data.images(held_out))}
+    fidelity = {"psnr held out": round(metrics.reconstruction(model, data.images(held_out)), 4)}
+    return fidelity | score_codes(lambda index: encode(model, data, index, device), data)
 
+
+def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset) -> dict[str, float]:
+    """The scores that depend on codes alone, rounded to four places.
+
+    codes_of: the codes (N, D) of the images of `data` numbered (N,).
+    """
+    scores = {}
     index = torch.randint(len(data), (TRAIN + TEST,), generator=torch.Generator().manual_seed(0))
     if isinstance(data, Grid):
-        whole = encode(model, data, torch.arange(len(data)), device)
+        whole = codes_of(torch.arange(len(data)))
         codes = whole[index.numpy()]
         sizes = [factor.size for factor in data.factors]
 
@@ -59,7 +69,7 @@ def score(model: Method, data: Dataset, device: torch.device) -> dict[str, float
         scores["FactorVAE"] = metrics.factor_vae(represent, sizes)
         scores["beta-VAE"] = metrics.beta_vae(represent, sizes)
     else:
-        codes = encode(model, data, index, device)
+        codes = codes_of(index)
 
     labels = data.labels(index)
     classes = in_classes(data, labels)
@@ -68,7 +78,7 @@ def score(model: Method, data: Dataset, device: torch.device) -> dict[str, float
     seen, unseen = slice(TRAIN), slice(TRAIN, None)
     scores["MIG"] = metrics.mig(codes[seen], classes[seen])
     halves = codes[seen], classes[seen], codes[unseen], classes[unseen]
-    scores |= {f"DCI {name}": value for name, value in metrics.dci(*halves).items()}
+    scores |= {f"DCI {name}": value for name, value in metrics.dci(*halves, workers=torch.get_num_threads()).items()}
     scores["SAP"] = metrics.sap(*halves)
     scores["modularity"] = metrics.modularity(codes[seen], classes[seen])
     scores["IRS"] = metrics.irs(codes[seen], classes[seen])

@@ -1,0 +1,315 @@
+"""Fill the cells: train, score, store. All work is done by processes of their own.
+
+What is finished is seen from the files, so that a run killed at any moment goes on when it is begun
+again: engine.train resumes from its last save, a seed with metrics.json is not scored again, and
+a cell whose entries are stored already needs no files at all.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from benchmarks.results import store
+from benchmarks.results.cells import Cell
+from benchmarks.results.floors import Floor
+from engine.evaluate import METRICS
+from engine.files import write_atomically
+
+ROOT = Path(__file__).parents[2]
+MADE, AGREEMENT, LOG = "cell.json", "agreement.json", "log.json"
+TAIL = 6  # lines of a failed process that are shown
+# A child that ends with its parent, even if that is killed, so that the next run has the folder to itself.
+LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The commands that do the work; each gets its arguments appended."""
+
+    train: tuple[str, ...] = (sys.executable, "-m", "engine.train")                   # METHOD --data ...
+    score: tuple[str, ...] = (sys.executable, "-m", "engine.evaluate")                # FOLDER
+    agree: tuple[str, ...] = (sys.executable, "-m", "benchmarks.results.agreement")   # FOLDER FILE
+    floor: tuple[str, ...] = (sys.executable, "-m", "benchmarks.results.floors")      # DATA CODE DRAW FILE
+
+
+@dataclass
+class Job:
+    """One process to run: what for, where its output goes and the file that proves it done."""
+
+    title: str
+    command: list[str]
+    log: Path
+    proof: Path
+    device: str
+    cell: Cell | Floor
+    process: subprocess.Popen | None = None
+
+    def start(self, threads: int) -> None:
+        leash = [sys.executable, "-c", LEASH] if sys.platform == "linux" else []
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*leash, *self.command], cwd=ROOT, env=environment(self.device, threads), stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and all that it started, if it has not ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+    def last_lines(self) -> str:
+        lines = re.split(r"[\r\n]+", self.log.read_text(encoding="utf-8", errors="replace"))
+        return "\n".join(f"    {line[:300]}" for line in [line for line in lines if line.strip()][-TAIL:])
+
+
+@dataclass
+class Runner:
+    """The state of one run of the command."""
+
+    cells: list[Cell]
+    floors: list[Floor]
+    seeds: tuple[int, ...]
+    out: Path                    # of the cells' folders
+    results: Path                # the JSON file
+    devices: tuple[str, ...]     # 'cpu', 'cuda:0' ...
+    jobs: int                    # trainings at a time on a device
+    evaluators: int              # scorings at a time
+    deadline: float = float("inf")  # time.monotonic() at which to stop
+    tools: Tools = field(default_factory=Tools)
+
+    def __post_init__(self) -> None:
+        self.begun = time.monotonic()
+        self.out = self.out.resolve()
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.to_train = deque[Cell]()
+        self.to_score, self.to_floor = deque[Job](), deque[Job]()
+        self.training, self.scoring = list[Job](), list[Job]()
+        self.failed: list[str] = []
+        self.locks = ExitStack()
+        self.ours: set[str] = set()  # cells whose folder this run has locked
+        self.places: dict[str, str] = {}  # cell -> the device it was trained on
+
+    def run(self) -> list[str]:
+        """Work until all is done or the deadline has come; returns what is left, by name and reason."""
+        try:
+            with self.locks:
+                self.look_around()
+                while self.busy():
+                    if time.monotonic() > self.deadline:
+                        self.say("the time is up; stopping")
+                        break
+                    self.start()
+                    time.sleep(0.1)
+                    self.reap()
+        finally:
+            self.stop()
+        return self.left()
+
+    # --- what there is to do
+
+    def look_around(self) -> None:
+        """Queue what the stored results and the folders lack; long cells first."""
+        for cell in sorted(self.cells, key=lambda c: -c.cost):
+            if not self.missing(cell):
+                continue
+            if not self.made(cell).get("trained"):
+                self.to_train.append(cell)
+            elif self.claim(cell):
+                self.trained(cell)
+        for floor in self.missing_floors():
+            file = self.out / "floors" / f"{floor.name}-{floor.draw}.json"
+            command = [*self.tools.floor, floor.data, floor.code, str(floor.draw), str(file)]
+            job = Job(f"{floor.name}, draw {floor.draw}", command, file.with_suffix(".log"), file, "cpu", floor)
+            if file.exists():
+                self.finished(job)
+            else:
+                self.to_floor.append(job)
+
+    def stored(self) -> dict:
+        return store.load(self.results)
+
+    def missing(self, cell: Cell) -> list[int]:
+        """Seeds of `cell` that are not among the stored results with the options it has now."""
+        entries, command = self.stored()["cells"].get(cell.name, {}), cell.command(self.seeds)
+        return [s for s in self.seeds
+                if not store.same_options(entries.get(str(s), {}).get("command", ""), command)]
+
+    def missing_floors(self) -> list[Floor]:
+        floors = self.stored()["floors"]
+        return [f for f in self.floors if str(f.draw) not in floors.get(f.data, {}).get(f.code, {})]
+
+    def made(self, cell: Cell) -> dict:
+        """What an earlier run wrote down about the folder of `cell`; empty for a new one."""
+        path = self.out / cell.name / MADE
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def claim(self, cell: Cell) -> bool:
+        """Make the folder of `cell` ours; False if another run has it or it was made by other options."""
+        folder = self.out / cell.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if cell.name not in self.ours:
+            if not self.locks.enter_context(store.locked(folder)):
+                self.say(f"{cell.name} is left to another run, which is working on it")
+                return False
+            self.ours.add(cell.name)
+        made = self.made(cell).get("command", cell.command(self.seeds))
+        if made != cell.command(self.seeds):
+            self.fail(f"{cell.name}: {folder} was made by `{made}`; delete it or choose another --out.")
+            return False
+        return True
+
+    def busy(self) -> bool:
+        return bool(self.to_train or self.to_score or self.to_floor or self.training or self.scoring)
+
+    # --- processes
+
+    def start(self) -> None:
+        """Start all that there is room for."""
+        for device in self.devices:
+            while self.to_train and sum(job.device == device for job in self.training) < self.jobs:
+                cell = self.to_train.popleft()
+                if self.claim(cell):
+                    self.train(cell, device)
+        while (self.to_score or self.to_floor) and len(self.scoring) < self.evaluators:
+            job = (self.to_score or self.to_floor).popleft()
+            job.start(threads=max(1, self.cores // self.evaluators))
+            self.scoring.append(job)
+
+    def train(self, cell: Cell, device: str) -> None:
+        folder = self.out / cell.name
+        self.note(cell, {"command": cell.command(self.seeds)})
+        self.places[cell.name] = device
+        inside = folder.is_relative_to(ROOT)  # as it will be read in the models' cards
+        where = folder.relative_to(ROOT) if inside else folder
+        job = Job(f"training {cell.name}", [*self.tools.train, *cell.arguments(self.seeds, str(where))],
+                  folder / "train.log", folder / LOG, device, cell)
+        self.say(f"training {cell.name} on {device}; {len(self.to_train)} wait")
+        job.start(threads=max(1, self.cores // (self.jobs * len(self.devices))))
+        self.training.append(job)
+
+    def stop(self, patience: float = 10) -> None:
+        """End all processes, those that do not listen by force."""
+        jobs = [*self.training, *self.scoring]
+        for job in jobs:
+            job.signal(signal.SIGTERM)
+        limit = time.monotonic() + patience
+        for job in jobs:
+            try:
+                job.process.wait(max(0, limit - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                job.signal(signal.SIGKILL)
+                job.process.wait()
+
+    def reap(self) -> None:
+        """Take notice of processes that ended."""
+        for running in (self.training, self.scoring):
+            for job in [job for job in running if job.process.poll() is not None]:
+                running.remove(job)
+                if job.process.returncode or not job.proof.exists():
+                    code = job.process.returncode
+                    self.fail(f"{job.title} ended with code {code}; {job.log} ends with\n{job.last_lines()}")
+                else:
+                    self.finished(job)
+
+    def finished(self, job: Job) -> None:
+        """Take over what a process that ended well has made."""
+        if job.proof.name == LOG:
+            here = {"machine": machine(job.device), "torch": torch.__version__, "trained": True}
+            self.note(job.cell, self.made(job.cell) | here)
+            self.trained(job.cell)
+        elif isinstance(job.cell, Floor):
+            scores = json.loads(job.proof.read_text(encoding="utf-8"))
+            floor = {job.cell.data: {job.cell.code: {str(job.cell.draw): scores}}}
+            store.update(self.results, {"cells": {}, "floors": floor})
+            self.say(f"{job.title}: done")
+        else:
+            self.collect(job.cell)
+            self.say(f"{job.title}: done; {len(self.to_score)} wait")
+
+    def trained(self, cell: Cell) -> None:
+        """Queue the scoring of a trained cell."""
+        folder, device = self.out / cell.name, self.places.get(cell.name, self.devices[0])
+        agreement = folder / AGREEMENT
+        jobs = [Job(f"agreement of {cell.name}", [*self.tools.agree, str(folder), str(agreement)],
+                    folder / "agreement.log", agreement, device, cell)]
+        jobs += [Job(f"scoring {cell.name} seed {seed}", [*self.tools.score, str(folder / f"seed{seed}")],
+                     folder / f"score{seed}.log", folder / f"seed{seed}" / METRICS, device, cell)
+                 for seed in self.missing(cell)]
+        self.to_score += [job for job in jobs if not job.proof.exists()]
+        self.collect(cell)
+
+    def note(self, cell: Cell, made: dict) -> None:
+        write_atomically(self.out / cell.name / MADE, json.dumps(made, indent=1).encode() + b"\n")
+
+    # --- results
+
+    def collect(self, cell: Cell) -> None:
+        """Store the seeds of `cell` that have all their numbers."""
+        folder = self.out / cell.name
+        if (folder / AGREEMENT).exists():
+            found = {str(s): entry(folder, s, self.seeds) for s in self.seeds
+                     if (folder / f"seed{s}" / METRICS).exists()}
+            store.update(self.results, {"cells": {cell.name: found} if found else {}, "floors": {}})
+
+    def left(self) -> list[str]:
+        """What the stored results lack, with how far it is."""
+        lacking = []
+        for cell in self.cells:
+            missing = self.missing(cell)
+            if missing and self.made(cell).get("trained"):
+                lacking.append(f"{cell.name}: trained, not scored for seeds {' '.join(map(str, missing))}")
+            elif missing:
+                begun = (self.out / cell.name / "state.safetensors").exists()
+                lacking.append(f"{cell.name}: {'training was begun' if begun else 'not begun'}")
+        return lacking + [f"{floor.name}, draw {floor.draw}" for floor in self.missing_floors()]
+
+    def fail(self, message: str) -> None:
+        self.failed.append(message)
+        self.say(f"FAILED: {message.splitlines()[0]}")
+
+    def say(self, message: str) -> None:
+        print(f"[{time.monotonic() - self.begun:7.0f} s] {message}", flush=True)
+
+
+def entry(folder: Path, seed: int, seeds: tuple[int, ...]) -> dict:
+    """All that is stored about one trained and scored seed."""
+    with safe_open(folder / "state.safetensors", "np") as state:
+        plan = json.loads(state.metadata()["plan"])
+    read = {name: json.loads((folder / name).read_text(encoding="utf-8"))
+            for name in (MADE, AGREEMENT, LOG, f"seed{seed}/{METRICS}")}
+    made = {key: read[MADE][key] for key in ("command", "machine", "torch")}
+    loss = read[LOG][-1]["terms"][seeds.index(seed)]["loss"] if read[LOG] else None
+    return made | read[AGREEMENT][f"seed{seed}"] | {
+        "steps": plan["steps"], "batch": plan["batch"], "final loss": loss, "scores": read[f"seed{seed}/{METRICS}"],
+    }
+
+
+def environment(device: str, threads: int) -> dict[str, str]:
+    """The variables of a process that sees one device and keeps to a number of threads."""
+    number = ""
+    if device.startswith("cuda"):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        number = device.partition(":")[2] or "0"
+        number = visible.split(",")[int(number)] if visible else number
+    return os.environ | {"CUDA_VISIBLE_DEVICES": number, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+
+
+def machine(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
+
+
+def with_steps(cells: list[Cell], steps: int | None) -> list[Cell]:
+    """The cells, trained for `steps` if that is not None."""
+    return [replace(cell, steps=steps) if steps else cell for cell in cells]
