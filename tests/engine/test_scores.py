@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 from sklearn.tree import DecisionTreeClassifier
 
+from benchmarks.results import floors
 from engine import metrics
 
 DSPRITES, SHAPES3D, MPI3D = (3, 6, 40, 32, 32), (10, 10, 10, 8, 4, 15), (6, 6, 2, 3, 3, 40, 40)
@@ -20,22 +21,20 @@ def truth(classes, sizes):
 
 
 def perfect(sizes):
-    """The truth, mirrored and in another order, beside two collapsed latents."""
-    return lambda classes: np.pad(-truth(classes, sizes)[:, ::-1], ((0, 0), (1, 1)))
+    return lambda classes: floors.perfect(truth(classes, sizes))
 
 
 def rotated(sizes, seed=0):
-    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(sizes), len(sizes))))[0]
-    return lambda classes: truth(classes, sizes) @ turn
+    return lambda classes: floors.rotated(truth(classes, sizes), seed)
 
 
 def doubled(sizes):
-    return lambda classes: np.tile(truth(classes, sizes), 2)
+    return lambda classes: floors.doubled(truth(classes, sizes))
 
 
 def noise(sizes):
-    rng = np.random.default_rng(1)
-    return lambda classes: rng.normal(size=(len(classes), 10))
+    rng = np.random.default_rng(1)  # other noise at every call
+    return lambda classes: floors.noise(truth(classes, sizes), rng.integers(2**32))
 
 
 def constant(sizes):
