@@ -30,13 +30,13 @@ def save(
     card: str,
     figures: dict[str, float],
 ) -> None:
-    """Write a model folder.
+    """Write a model folder, without the parts of the model that only training needs.
 
     mean: (D,) mean code of the data, the point random images start from. data: what `load` calls
     the training set. figures: measured numbers that the page shows with the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: t.detach().float().cpu().contiguous() for name, t in model.state_dict().items()}
+    weights = {name: t.detach().float().cpu().contiguous() for name, t in _needed(model).items()}
     config = {
         "method": model.name,
         "data": data,
@@ -55,6 +55,8 @@ def save(
 def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
     """Read a model folder: the model on the CPU in eval mode, its factors, its config.json.
 
+    The model encodes and decodes; it lacks the parts that only training needs, also where an older
+    folder holds them.
     Raises Damaged, naming the file and the reason, if anything does not match.
     """
     data = {name: read_verified(folder, name) for name in FILES}
@@ -71,7 +73,11 @@ def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
         path = folder / "factors.json"
         table = factors.loads(data["factors.json"].decode(), model.code_size)
         path = folder / "model.safetensors"
-        model.load_state_dict(safetensors.torch.load(data["model.safetensors"]))
+        weights = safetensors.torch.load(data["model.safetensors"])
+        for part in cls.training_only:
+            delattr(model, part)
+            weights = {name: t for name, t in weights.items() if not name.startswith(f"{part}.")}
+        model.load_state_dict(weights)
         broken = [name for name, t in model.state_dict().items() if not t.isfinite().all()]
         if broken:
             raise ValueError(f"tensor '{broken[0]}' is not finite")
@@ -81,6 +87,11 @@ def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise Damaged(f"{path} does not describe a usable model: {reason}.") from error
     return model.eval().requires_grad_(False), table, config
+
+
+def _needed(model: Method) -> dict[str, torch.Tensor]:
+    """The model's tensors, without those of its parts that only training needs."""
+    return {name: t for name, t in model.state_dict().items() if name.split(".")[0] not in model.training_only}
 
 
 def _check(config: dict, kinds: dict[str, type]) -> None:

@@ -48,6 +48,7 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]    # set by `register`
     paper: ClassVar[Paper]
     Config: ClassVar[type]  # frozen dataclass: drives the command line, saved beside the weights
+    training_only: ClassVar[tuple[str, ...]] = ()  # submodules that only `loss` needs; model folders lack them
 
     channels: int
     code_size: int
