@@ -61,7 +61,7 @@ class DIPVAE(gaussian.GaussianVAE):
         terms = {
             "reconstruction": gaussian.bernoulli_nll(self.decoder(z), x),
             "kl": gaussian.kl_to_prior(mean, log_variance).sum(),
-            "covariances": (covariance**2).sum() - (variances**2).sum(),
+            "covariances": ((covariance - variances.diag()) ** 2).sum(),
             "variances": ((variances - 1) ** 2).sum(),
         }
         penalty = (                                                                 # eq. 7

@@ -1,0 +1,36 @@
+"""What the tests of single methods share: a tiny run from the first step to a loaded model folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine import export, train
+from engine.method import Method
+from tests.tiny import noise
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of forty small PNGs, all dark, so that there is something to learn at once."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, image in enumerate(noise(40, seed=3).permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(image // 2).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def trained(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """A function that trains a method for thirty steps on the CPU and returns its model folder and
+    the terms of its loss, step by step."""
+    monkeypatch.setattr(export, "MEASURED", 64)
+
+    def fit(cls: type[Method], config: object) -> tuple[Path, list[dict[str, float]]]:
+        plan = train.Plan(data=str(pictures), out=tmp_path / "run", steps=30, batch=4, lr=5e-3, device="cpu",
+                          log_every=1, save_every=30)
+        [folder] = train.fit(cls, config, plan)
+        return folder, [row["terms"][0] for row in json.loads((plan.out / "log.json").read_text())]
+
+    return fit
