@@ -88,11 +88,12 @@ def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset) -> dict
 
 
 @torch.inference_mode()
-def encode(model: Method, data: Dataset, index: Tensor, device: torch.device, batch: int = 1024) -> np.ndarray:
+def encode(model: Method, data: Dataset, index: Tensor, device: torch.device) -> np.ndarray:
     """The codes (N, D) of the images numbered `index` (N,)."""
+    batch = 2048 if device.type == "cuda" else 128  # whose activations stay in a CPU's cache
     codes = [
         model.encode(data.images(part.to(device)).float() / 255).cpu()
-        for part in tqdm(index.split(batch), desc=f"encoding {data.name}", disable=len(index) <= 20 * batch)
+        for part in tqdm(index.split(batch), desc=f"encoding {data.name}", disable=len(index) <= 20_000)
     ]
     return torch.cat(codes).numpy()
 

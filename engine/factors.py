@@ -31,7 +31,7 @@ class Factor:
     axis: tuple[float, ...]          # unit direction inside the slice
     low: float                       # the data's 1 % and 99 % quantiles along the axis
     high: float
-    rank: int                        # 0 is the largest visible effect; -1 changes nothing visible
+    rank: int                        # 0 comes first, mostly by visible effect; -1 changes nothing visible
     evidence: dict[str, float] = field(default_factory=dict)
     quantiles: tuple[float, ...] = ()  # of the data along the axis, evenly spaced in probability
 
@@ -65,7 +65,7 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
 
     Visible effect of a factor: over `base_images` images, the root mean square over pixels of
     the deviation among the frames of its film strip, in grey levels of 255. Factors are ranked by
-    it; those below one grey level get rank -1.
+    it, or by their order if the method's means something; those below one grey level get rank -1.
     """
     device = next(method.parameters()).device
     codes = torch.cat([method.encode(part.to(device).float() / 255) for part in images.split(512)])
@@ -85,7 +85,7 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
 
     order = sorted(
         (i for i, (f, e) in enumerate(table) if f.role != "residual" and e["effect"] >= VISIBLE),
-        key=lambda i: -table[i][1]["effect"],
+        key=lambda i: i if method.ordered else -table[i][1]["effect"],
     )
     ranks = {i: rank for rank, i in enumerate(order)}
     return tuple(

@@ -49,8 +49,12 @@ class GaussianVAE(Method):
 
 def sample(mean: Tensor, log_variance: Tensor, generator: Generator) -> Tensor:
     """z = mu + sigma * eps  [AEVB, section 2.4]. All tensors (B, D)."""
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + (0.5 * log_variance).exp() * noise
+    return mean + (0.5 * log_variance).exp() * like(mean, generator)
+
+
+def like(z: Tensor, generator: Generator) -> Tensor:
+    """A sample of the prior N(0, 1) of the shape and on the device of z."""
+    return torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
 
 
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
@@ -70,24 +74,28 @@ def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * ((z - mean) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi))
 
 
-def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor, seen: Tensor | None = None) -> Tensor:
     """KL(q(z) || prod_j q(z_j)) estimated on the minibatch  [TC, eq. 2 (ii) and eq. 3].
+
+    seen (D,) in {0, 1}: dimensions to count; all if None.
 
     The estimator's constants (the log of batch and data set size) are dropped, as in
     disentanglement_lib: they have no gradient. The value is therefore not a TC in nats but the
     TC up to a constant that depends on the batch size and on D.
     """
     pairs = log_normal(z[:, None], mean[None], log_variance[None])  # (B, B, D): log q(z_j(i) | x_k)
+    if seen is not None:
+        pairs = pairs * seen
     log_joint = pairs.sum(2).logsumexp(1)                           # (B,)
     log_marginals = pairs.logsumexp(1).sum(1)                       # (B,)
     return (log_joint - log_marginals).mean()
 
 
-def relaxed(step: Tensor, to: float, during: tuple[int, int]) -> Tensor:
-    """The weight of a regulariser at `step` (0-d): 1 before the interval of steps `during`, `to`
-    after it, and geometric between them."""
+def relaxed(step: Tensor, start: float, to: float, during: tuple[int, int]) -> Tensor:
+    """The weight of a regulariser at `step` (0-d): `start` before the interval of steps `during`,
+    `to` after it, and geometric between them."""
     first, last = during
-    return to ** ((step - first) / max(last - first, 1)).clamp(0, 1)
+    return start * (to / start) ** ((step - first) / max(last - first, 1)).clamp(0, 1)
 
 
 def evidence_bound(

@@ -49,6 +49,7 @@ class Method(nn.Module, ABC):
     paper: ClassVar[Paper]
     Config: ClassVar[type]  # frozen dataclass: drives the command line, saved beside the weights
     training_only: ClassVar[tuple[str, ...]] = ()  # submodules that only `loss` needs; model folders lack them
+    ordered: ClassVar[bool] = False  # slots come in an order that means something, which the page keeps
 
     channels: int
     code_size: int

@@ -16,7 +16,7 @@ import torch
 import tyro
 
 from benchmarks.results import store
-from benchmarks.results.cells import DATA, SEEDS, chosen, table
+from benchmarks.results.cells import DATA, SEEDS, chosen, ordered, table
 from benchmarks.results.floors import floors
 from benchmarks.results.report import report
 from benchmarks.results.run import Runner, Tools, with_steps
@@ -29,7 +29,7 @@ class Options:
 
     out: Path = Path("runs/results")       # folder of the runs, one folder in it for each cell
     results: Path = store.RESULTS          # the stored numbers; the table is written beside them
-    only: tuple[str, ...] = ()             # cells by name or pattern, such as 'protovae-*' or 'floor-*'; all if none
+    only: tuple[str, ...] = ()             # cells by name or pattern, such as 'protovae-*' or 'floor-*', in that order
     steps: int | None = None               # optimiser steps, instead of each cell's own
     seeds: tuple[int, ...] = SEEDS         # one model for each, trained side by side
     devices: tuple[str, ...] = ()          # such as cuda:0 cuda:1; all GPUs, or the CPU, if none is given
@@ -47,7 +47,7 @@ def main(options: Options, tools: Tools | None = None) -> int:
     if not options.report and not options.merge:
         gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         runner = Runner(
-            cells=with_steps([cell for cell in table() if chosen(cell.name, options.only)], options.steps),
+            cells=with_steps(ordered(table(), options.only), options.steps),
             floors=[floor for floor in floors(tuple(DATA)) if chosen(floor.name, options.only)],
             seeds=options.seeds, out=options.out, results=options.results,
             devices=options.devices or tuple(gpus) or ("cpu",), jobs=options.jobs, evaluators=options.evaluators,

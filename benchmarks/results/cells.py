@@ -8,35 +8,48 @@ SEEDS = (0, 1, 2, 3, 4)
 
 # Data sets by the name that engine.data.load knows: title, optimiser steps of every cell.
 DATA = {
-    "dsprites": ("dSprites, re-rendered", 60_000),
-    "shapes3d": ("3D Shapes, re-rendered", 60_000),
-    "faces": ("Faces, drawn here", 60_000),
+    "dsprites": ("dSprites, re-rendered", 15_000),
+    "shapes3d": ("3D Shapes, re-rendered", 15_000),
+    "faces": ("Faces, drawn here", 15_000),
 }
 
 # Rows of every table: name, label, method of engine.train, its options.
 METHODS = (
-    ("vae", "VAE", "vae", "--beta 1"),
+    ("vae", "VAE", "vae", ""),
     ("beta-vae", "β-VAE", "vae", "--beta 16"),
+    ("annealed", "AnnealedVAE", "annealed", "--gamma 100 --capacity-full 8000"),
+    ("factorvae", "FactorVAE", "factorvae", "--gamma 20"),
     ("beta-tcvae", "β-TCVAE", "vae", "--objective tc --beta 16"),
-    ("annealed", "AnnealedVAE", "annealed", ""),
-    ("factorvae", "FactorVAE", "factorvae", ""),
-    ("dipvae", "DIP-VAE", "dipvae", ""),
+    ("dipvae", "DIP-VAE-II", "dipvae", ""),
     ("qlae", "QLAE", "qlae", ""),
     ("protovae", "ProtoVAE", "protovae", ""),
     ("dotvae", "DOT-VAE", "dotvae", ""),
 )
 
 # Options of one method on one data set only, after those above; of two values the last counts.
-ONLY_ON: dict[tuple[str, str], str] = {}
+ONLY_ON = {
+    ("beta-vae", "dsprites"): "--beta 4",
+    ("factorvae", "dsprites"): "--gamma 35",
+    ("qlae", "shapes3d"): "--latents 12",
+}
 
 # Changes to one row of METHODS on one data set: name, label, row, data set, options after that row's own.
+FEW = (0, 1, 2)  # seeds of an ablation
 ABLATIONS = (
-    ("no-prototypes", "without prototypes", "protovae", "shapes3d", "--prototype-weight 0"),
     ("no-reencoding", "without re-encoding", "protovae", "shapes3d", "--reencoding-weight 0"),
+    ("no-mask", "all dimensions in the episodes", "protovae", "shapes3d", "--no-mask"),
+    ("pairs", "the embedder sees whole pairs", "protovae", "shapes3d", "--view pair"),
+    ("prior", "new values from the prior", "protovae", "shapes3d", "--interventions prior"),
+    ("late", "prototypes from half of the steps on", "protovae", "shapes3d",
+     "--embedder-from 7000 --prototypes-from 7500 --prototypes-full 9500"),
+    ("fresh", "new factors start untrained, no total correlation", "dotvae", "shapes3d",
+     "--no-handed --beta 16 --beta-tc 0"),
+    ("weak", "total correlation of weight 5", "dotvae", "shapes3d", "--beta-tc 5"),
+    ("weak", "total correlation of weight 5", "dotvae", "dsprites", "--beta-tc 5"),
 )
 
 # Time per step in units of the VAE's, where it is not near 1: long cells are begun first.
-COST = {"protovae": 3.0, "dotvae": 3.0, "factorvae": 2.0}
+COST = {"protovae": 3.0, "dotvae": 4.5, "factorvae": 1.5}
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Cell:
     data: str
     options: str = ""  # further options of engine.train
     steps: int = 60_000
+    seeds: tuple[int, ...] = SEEDS
     full: str = ""     # name of the cell it is an ablation of; empty for a row of the main table
 
     def arguments(self, seeds: tuple[int, ...], out: str) -> list[str]:
@@ -78,10 +92,21 @@ def table() -> tuple[Cell, ...]:
     for name, label, row, data, options in ABLATIONS:
         full = rows[f"{row}-{data}"]
         ablations.append(Cell(f"{row}-{name}-{data}", label, full.method, data,
-                              f"{full.options} {options}".strip(), full.steps, full.name))
+                              f"{full.options} {options}".strip(), full.steps, FEW, full.name))
     return *rows.values(), *ablations
 
 
 def chosen(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether one of the patterns, or none being given, asks for the cell called `name`."""
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    return not patterns or urgency(name, patterns) < len(patterns)
+
+
+def urgency(name: str, patterns: tuple[str, ...]) -> int:
+    """Number of the first pattern that asks for the cell called `name`; their count if none does."""
+    return next((i for i, pattern in enumerate(patterns) if fnmatchcase(name, pattern)), len(patterns))
+
+
+def ordered(cells: tuple[Cell, ...], patterns: tuple[str, ...]) -> list[Cell]:
+    """Those of `cells` that the patterns ask for, as they are to be begun: by pattern, then the long ones first."""
+    asked = [cell for cell in cells if chosen(cell.name, patterns)]
+    return sorted(asked, key=lambda cell: (urgency(cell.name, patterns), -cell.cost))

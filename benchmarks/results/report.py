@@ -14,7 +14,7 @@ COLUMNS = {
     "DCI D": "DCI disentanglement", "DCI C": "DCI completeness", "DCI I": "DCI informativeness",
     "SAP": "SAP", "modularity": "modularity", "IRS": "IRS", "MCC": "MCC",
     "Info M": "Info modularity", "Info C": "Info compactness", "Info E": "Info explicitness",
-    "PSNR": "psnr held out",
+    "PSNR": "psnr held out", "factors": "factors",
 }
 ABLATED = ("MIG", "DCI D", "FactorVAE")
 NONE = "–"
@@ -30,8 +30,11 @@ at the end. Figures are mean ± standard deviation over the seeds (n - 1 in the 
 of a column in bold; one seed alone has no deviation. Labels are used for scoring only. Scores follow
 disentanglement_lib (10,000 training and 5,000 test samples, DCI by gradient-boosted trees), Info M, C, E are
 InfoMEC's modularity, compactness and explicitness, and PSNR is of held-out images in dB. A continuous
-factor is cut into ten classes; FactorVAE's score needs a grid of factors and is left out where there is none.
-Higher is better everywhere, but no score is a scale from 0 to 1: read it beside the floors below it.
+factor is cut into ten classes. `factors` are the latents that visibly change the picture, an outcome of the
+training; n counts the trained seeds and, in brackets, those among them that have all scores: the others have
+the MIG and PSNR that the export measures, of 10,000 training images. FactorVAE's score needs a grid of factors
+and is left out where there is none. Higher is better everywhere but in `factors`, and no score is a scale from
+0 to 1: read it beside the floors below it.
 """
 CHOICE = """**One seed of each method.** By UDR: the seed whose axes agree best with those of the other seeds
 (Spearman, on 2,000 held-out images). By loss: the lowest training objective over the last 200 steps. Neither
@@ -71,7 +74,7 @@ def section(results: dict, rows: Sequence[Cell], data: str) -> list[str]:
     if run:
         used = columns([e for cell in run for e in entries(results, cell).values()], scores_of)
         means = [[value(entries(results, cell).values(), c, scores_of) for c in used] for cell in run]
-        lines = [[cell.label, *line, str(len(entries(results, cell)))]
+        lines = [[cell.label, *line, counted(entries(results, cell))]
                  for cell, line in zip(run, bold(means), strict=True)]
         tables += [table(["method", *used, "n"], lines), *remarks(results, run)]
     tables += not_run(results, rows)
@@ -131,16 +134,16 @@ def ablation_tables(results: dict, cells: Sequence[Cell], ablations: Sequence[Ce
         tables.append(f"### {whole.label} on {DATA[whole.data][0]}\n")
         if base:
             absolute = [text(*value(base.values(), c, scores_of)) for c in ABLATED]
-            lines = [[f"{whole.label}, full", *absolute, str(len(base))]]
+            lines = [[f"{whole.label}, full", *absolute, counted(base)]]
             for cell in own:
                 found = entries(results, cell)
                 both = [seed for seed in base if seed in found]
                 if both:
                     changes = [text(*spread([
                         scores_of(found[s])[COLUMNS[c]] - scores_of(base[s])[COLUMNS[c]] for s in both
-                        if COLUMNS[c] in scores_of(base[s])
+                        if COLUMNS[c] in scores_of(base[s]).keys() & scores_of(found[s]).keys()
                     ]), sign="+") for c in ABLATED]
-                    lines.append([cell.label, *changes, str(len(both))])
+                    lines.append([cell.label, *changes, counted({seed: found[seed] for seed in both})])
             tables.append(table(["", *ABLATED, "n"], lines))
         tables += [*remarks(results, [cell for cell in own if entries(results, cell)]),
                    *not_run(results, own if base else [whole, *own])]
@@ -151,9 +154,9 @@ def not_run(results: dict, cells: Sequence[Cell]) -> list[str]:
     """What is missing, with the command that fills it in."""
     lines = []
     for cell in cells:
-        count = len(entries(results, cell))
-        if count < len(SEEDS):
-            what = f"{count} of {len(SEEDS)} seeds run" if count else "not run"
+        count = sum(entry["scored"] for entry in entries(results, cell).values())
+        if count < len(cell.seeds):
+            what = f"{count} of {len(cell.seeds)} seeds trained and scored" if entries(results, cell) else "not run"
             lines.append(f"- {cell.label}: {what}; `python -m benchmarks.results --only {cell.name}`")
     return ["\n".join(lines) + "\n"] if lines else []
 
@@ -166,7 +169,7 @@ def remarks(results: dict, cells: Sequence[Cell]) -> list[str]:
         if any(not same_options(entry["command"], cell.command(SEEDS)) for entry in found):
             lines.append(f"- {cell.label} was run with other options than its command has by now; "
                          "the command that made it is below.")
-        if any(entry["informative by"] != "KL" for entry in found):
+        if any(entry["informative by"] not in ("KL", None) for entry in found):
             lines.append(f"- {cell.label} has no posterior over its code: for UDR, a latent counts as informative if "
                          "its range exceeds a twentieth of the largest.")
     return ["\n".join(lines) + "\n"] if lines else []
@@ -196,7 +199,13 @@ def full(cells: Sequence[Cell], ablation: Cell) -> Cell:
 
 
 def scores_of(entry: dict) -> dict[str, float]:
-    return entry["scores"]
+    return entry["scores"] | {"factors": entry["factors"]}
+
+
+def counted(by_seed: Entries) -> str:
+    """How many seeds were trained and, if not all were scored, how many were."""
+    scored = sum(entry["scored"] for entry in by_seed.values())
+    return f"{len(by_seed)}" if scored == len(by_seed) else f"{len(by_seed)} ({scored})"
 
 
 def columns(entries: Sequence[dict], scores: Callable[[dict], dict]) -> list[str]:

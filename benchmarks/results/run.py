@@ -27,7 +27,8 @@ from engine.evaluate import METRICS
 from engine.files import write_atomically
 
 ROOT = Path(__file__).parents[2]
-MADE, AGREEMENT, LOG = "cell.json", "agreement.json", "log.json"
+MADE, AGREEMENT, LOG, CONFIG = "cell.json", "agreement.json", "log.json", "config.json"
+NO_AGREEMENT = {"udr": None, "informative": None, "informative by": None}
 TAIL = 6  # lines of a failed process that are shown
 # A child that ends with its parent, even if that is killed, so that the next run has the folder to itself.
 LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
@@ -53,6 +54,7 @@ class Job:
     proof: Path
     device: str
     cell: Cell | Floor
+    rank: int = -1  # of two scorings, the lower goes first: a seed's number
     process: subprocess.Popen | None = None
 
     def start(self, threads: int) -> None:
@@ -120,8 +122,8 @@ class Runner:
     # --- what there is to do
 
     def look_around(self) -> None:
-        """Queue what the stored results and the folders lack; long cells first."""
-        for cell in sorted(self.cells, key=lambda c: -c.cost):
+        """Queue what the stored results and the folders lack, in the order of the cells."""
+        for cell in self.cells:
             if not self.missing(cell):
                 continue
             if not self.made(cell).get("trained"):
@@ -137,14 +139,19 @@ class Runner:
             else:
                 self.to_floor.append(job)
 
+    def of(self, cell: Cell) -> tuple[int, ...]:
+        """The seeds of `cell` that were asked for."""
+        return tuple(s for s in cell.seeds if s in self.seeds)
+
     def stored(self) -> dict:
         return store.load(self.results)
 
     def missing(self, cell: Cell) -> list[int]:
         """Seeds of `cell` that are not among the stored results with the options it has now."""
-        entries, command = self.stored()["cells"].get(cell.name, {}), cell.command(self.seeds)
-        return [s for s in self.seeds
-                if not store.same_options(entries.get(str(s), {}).get("command", ""), command)]
+        entries, command = self.stored()["cells"].get(cell.name, {}), cell.command(self.of(cell))
+        return [s for s in self.of(cell)
+                if not store.same_options(entries.get(str(s), {}).get("command", ""), command)
+                or not entries[str(s)]["scored"]]
 
     def missing_floors(self) -> list[Floor]:
         floors = self.stored()["floors"]
@@ -164,8 +171,8 @@ class Runner:
                 self.say(f"{cell.name} is left to another run, which is working on it")
                 return False
             self.ours.add(cell.name)
-        made = self.made(cell).get("command", cell.command(self.seeds))
-        if made != cell.command(self.seeds):
+        made = self.made(cell).get("command", cell.command(self.of(cell)))
+        if made != cell.command(self.of(cell)):
             self.fail(f"{cell.name}: {folder} was made by `{made}`; delete it or choose another --out.")
             return False
         return True
@@ -189,11 +196,11 @@ class Runner:
 
     def train(self, cell: Cell, device: str) -> None:
         folder = self.out / cell.name
-        self.note(cell, {"command": cell.command(self.seeds)})
+        self.note(cell, {"command": cell.command(self.of(cell))})
         self.places[cell.name] = device
         inside = folder.is_relative_to(ROOT)  # as it will be read in the models' cards
         where = folder.relative_to(ROOT) if inside else folder
-        job = Job(f"training {cell.name}", [*self.tools.train, *cell.arguments(self.seeds, str(where))],
+        job = Job(f"training {cell.name}", [*self.tools.train, *cell.arguments(self.of(cell), str(where))],
                   folder / "train.log", folder / LOG, device, cell)
         self.say(f"training {cell.name} on {device}; {len(self.to_train)} wait")
         job.start(threads=max(1, self.cores // (self.jobs * len(self.devices))))
@@ -227,7 +234,7 @@ class Runner:
         """Take over what a process that ended well has made."""
         if job.proof.name == LOG:
             here = {"machine": machine(job.device), "torch": torch.__version__, "trained": True}
-            self.note(job.cell, self.made(job.cell) | here)
+            self.note(job.cell, self.made(job.cell) | here | lengths(self.out / job.cell.name))
             self.trained(job.cell)
         elif isinstance(job.cell, Floor):
             scores = json.loads(job.proof.read_text(encoding="utf-8"))
@@ -245,9 +252,11 @@ class Runner:
         jobs = [Job(f"agreement of {cell.name}", [*self.tools.agree, str(folder), str(agreement)],
                     folder / "agreement.log", agreement, device, cell)]
         jobs += [Job(f"scoring {cell.name} seed {seed}", [*self.tools.score, str(folder / f"seed{seed}")],
-                     folder / f"score{seed}.log", folder / f"seed{seed}" / METRICS, device, cell)
+                     folder / f"score{seed}.log", folder / f"seed{seed}" / METRICS, device, cell, seed)
                  for seed in self.missing(cell)]
-        self.to_score += [job for job in jobs if not job.proof.exists()]
+        # The first seeds of every cell before the last ones of any, should the time run out.
+        jobs = [*self.to_score, *(job for job in jobs if not job.proof.exists())]
+        self.to_score = deque(sorted(jobs, key=lambda job: job.rank))
         self.collect(cell)
 
     def note(self, cell: Cell, made: dict) -> None:
@@ -256,12 +265,11 @@ class Runner:
     # --- results
 
     def collect(self, cell: Cell) -> None:
-        """Store the seeds of `cell` that have all their numbers."""
+        """Store what is known of the seeds of `cell`: all scores, or for now what the export measured."""
         folder = self.out / cell.name
-        if (folder / AGREEMENT).exists():
-            found = {str(s): entry(folder, s, self.seeds) for s in self.seeds
-                     if (folder / f"seed{s}" / METRICS).exists()}
-            store.update(self.results, {"cells": {cell.name: found} if found else {}, "floors": {}})
+        found = {str(s): entry(folder, s, self.of(cell)) for s in self.of(cell)
+                 if (folder / f"seed{s}" / CONFIG).exists()}
+        store.update(self.results, {"cells": {cell.name: found} if found else {}, "floors": {}})
 
     def left(self) -> list[str]:
         """What the stored results lack, with how far it is."""
@@ -284,16 +292,25 @@ class Runner:
 
 
 def entry(folder: Path, seed: int, seeds: tuple[int, ...]) -> dict:
-    """All that is stored about one trained and scored seed."""
+    """All that is stored about one trained seed. Until it is scored, MIG and PSNR are those of its export."""
+    def read(name: str) -> dict:
+        path = folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    made = {key: read(MADE)[key] for key in ("command", "machine", "torch", "steps", "batch")}
+    figures, scores, log = read(f"seed{seed}/{CONFIG}")["figures"], read(f"seed{seed}/{METRICS}"), read(LOG)
+    measured = {"MIG": figures["mig"], "psnr held out": figures["psnr_held_out_db"]}
+    return made | read(AGREEMENT).get(f"seed{seed}", NO_AGREEMENT) | {
+        "final loss": log[-1]["terms"][seeds.index(seed)]["loss"] if log else None,
+        "factors": figures["visible_factors"], "scored": bool(scores), "scores": scores or measured,
+    }
+
+
+def lengths(folder: Path) -> dict[str, int]:
+    """Steps and batch of the training in `folder`, as its saved state tells them."""
     with safe_open(folder / "state.safetensors", "np") as state:
         plan = json.loads(state.metadata()["plan"])
-    read = {name: json.loads((folder / name).read_text(encoding="utf-8"))
-            for name in (MADE, AGREEMENT, LOG, f"seed{seed}/{METRICS}")}
-    made = {key: read[MADE][key] for key in ("command", "machine", "torch")}
-    loss = read[LOG][-1]["terms"][seeds.index(seed)]["loss"] if read[LOG] else None
-    return made | read[AGREEMENT][f"seed{seed}"] | {
-        "steps": plan["steps"], "batch": plan["batch"], "final loss": loss, "scores": read[f"seed{seed}/{METRICS}"],
-    }
+    return {"steps": plan["steps"], "batch": plan["batch"]}
 
 
 def environment(device: str, threads: int) -> dict[str, str]:

@@ -110,8 +110,9 @@ class Shapes3D(Grid):
     def _bank(self, scene: Tensor) -> Tensor:
         """All layers (SCENES * LAYERS, 64 * 64) on the device of `scene`; those of `scene` are filled in."""
         if scene.device not in self._banks:
-            bank = torch.empty(SCENES, LAYERS, SIZE * SIZE, dtype=torch.int16, device=scene.device)
-            done = torch.zeros(SCENES, dtype=torch.bool, device=scene.device)
+            with torch.inference_mode(False):  # to be filled in whatever mode the next caller is in
+                bank = torch.empty(SCENES, LAYERS, SIZE * SIZE, dtype=torch.int16, device=scene.device)
+                done = torch.zeros(SCENES, dtype=torch.bool, device=scene.device)
             self._banks[scene.device] = bank, done
         bank, done = self._banks[scene.device]
         missing = scene[~done[scene]].unique()

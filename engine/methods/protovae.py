@@ -11,20 +11,21 @@ map that is constrained is the decoder; the number of factors is not given.
 
 Everything else is a completion of ours, because neither equations nor code could be read:
   * the episode: for each dimension, pairs (decoded base, decoded base with that dimension moved),
-    each from its own base image with its own step, embedded as (before, after, difference);
+    each from its own base image with its own step;
+  * the embedder sees of a pair only how much each pixel changed. Given the whole pair, it solves
+    the episodes at once, in any rotation of the axes, and then teaches nothing (`view="pair"`);
   * the new value is the same dimension of another image of the batch, at least `gap` away;
   * noise and a common shift of up to `shift` pixels on the pairs, so that the decoder gains
     nothing from printing a faint pattern that names the dimension;
   * re-encoding the intervened image must give the intervened code back (as in the authors'
     earlier "Disentangling One Factor at a Time", step 2);
   * dimensions take part while their KL exceeds a threshold (the active set);
-  * the base objective is beta-TC, which may be relaxed as in `vae.py`; prototypes enter late and
-    by a ramp, since as soon as axes exist, in any rotation, they can be told apart, and an early
-    start would freeze them.
+  * the base objective is beta-TC, which may be relaxed as in `vae.py`. Prototypes enter while axes
+    still form: they do not turn formed ones, as `benchmarks/rotation.py` shows.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -41,23 +42,27 @@ class Config:
     latents: int = 10                     # D, dimensions of the code
     objective: Literal["beta", "tc"] = "tc"  # base objective: beta-VAE or beta-TCVAE
     beta: float = 16.0                    # strength of the base regulariser
+    relax_from: float = 1.0               # share of the regulariser in force at the start
     relax_to: float = 1.0                 # share of the regulariser left at the end
     relax_during: tuple[int, int] = (20_000, 50_000)  # steps in which it falls to that
     encoder_width: int = 32               # channels of the first convolution
     decoder_width: int = 32               # channels of the last hidden layer
-    prototype_weight: float = 1.0         # lambda_p
+    prototype_weight: float = 3.0         # lambda_p
     reencoding_weight: float = 0.1        # lambda_z
-    shots: int = 5                        # support pairs per dimension
-    queries: int = 5                      # query pairs per dimension
+    shots: int = 3                        # support pairs per dimension
+    queries: int = 2                      # query pairs per dimension
     gap: float = 0.5                      # smallest intervention, in prior standard deviations
+    interventions: Literal["posterior", "prior"] = "posterior"  # where the new value comes from
+    mask: bool = True                     # only active dimensions take part in episodes
+    view: Literal["change", "pair"] = "change"  # what the embedder sees of a pair of images
     noise: float = 0.05                   # standard deviation of the pixel noise on pairs
     shift: int = 2                        # largest common shift of a pair, in pixels
     embedding: int = 64                   # size of the metric space
     active_on: float = 0.1                # KL in nats above which a dimension joins the episodes
     active_off: float = 0.05              # KL in nats below which it leaves them
-    embedder_from: int = 15_000           # step at which the prototypical network starts to learn
-    prototypes_from: int = 20_000         # step at which it starts to teach the VAE
-    prototypes_full: int = 25_000         # step at which its weight has ramped up to 1
+    embedder_from: int = 1_500            # step at which the prototypical network starts to learn
+    prototypes_from: int = 2_000          # step at which it starts to teach the VAE
+    prototypes_full: int = 4_000          # step at which its weight has ramped up to 1
 
 
 NEVER = -1e9  # logit of a prototype that is not offered; finite, as inactive rows are multiplied by 0
@@ -66,15 +71,17 @@ NEVER = -1e9  # logit of a prototype that is not offered; finite, as inactive ro
 class PairEmbedder(nn.Module):
     """Pairs of images (N, C, 64, 64) each -> points of the metric space (N, embedding).
 
-    The trunk of InfoGAN-CR's pair classifier (Lin et al., ICML 2020), with batch normalisation
-    and the difference as a third image: squared distances between the nearly equal embeddings of
-    an untrained net carry almost no gradient otherwise.
+    view: 'change', the absolute difference alone, or 'pair', both images and their difference.
+    The trunk of InfoGAN-CR's pair classifier (Lin et al., ICML 2020), with batch normalisation and
+    the difference: squared distances between the nearly equal embeddings of an untrained net carry
+    almost no gradient otherwise.
     """
 
-    def __init__(self, channels: int, embedding: int):
+    def __init__(self, channels: int, embedding: int, view: str):
         super().__init__()
+        self.view = view
         layers: list[nn.Module] = []
-        for inputs, outputs in ((3 * channels, 32), (32, 32), (32, 64), (64, 64)):
+        for inputs, outputs in ((channels if view == "change" else 3 * channels, 32), (32, 32), (32, 64), (64, 64)):
             layers += [
                 nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(outputs, track_running_stats=False),  # only ever used on episodes
@@ -84,19 +91,23 @@ class PairEmbedder(nn.Module):
         self.head = nn.Sequential(nn.Linear(64 * 16, 128), nn.LeakyReLU(0.2), nn.Linear(128, embedding))
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        h = self.trunk(torch.cat([before, after, after - before], dim=1))
+        change = after - before
+        seen = change.abs() if self.view == "change" else torch.cat([before, after, change], dim=1)
+        h = self.trunk(seen)
         return self.head(h.flatten(1)).float()
 
 
-def interventions(z: Tensor, pairs: int, gap: float, generator: Generator) -> tuple[Tensor, Tensor]:
+def interventions(
+    z: Tensor, values: Tensor, pairs: int, gap: float, generator: Generator
+) -> tuple[Tensor, Tensor]:
     """Codes (B, D) -> codes before and after moving one dimension, each (D * pairs, D).
 
-    Rows k * pairs ... (k + 1) * pairs - 1 move dimension k to the value it has in another image,
-    or by `gap` in that direction if the two are closer than that.
+    Rows k * pairs ... (k + 1) * pairs - 1 move dimension k to its value in a random row of `values`
+    (B, D), or by `gap` in that direction if the two are closer than that.
     """
     count, dims = z.shape[1] * pairs, z.shape[1]
     draw = torch.randint(len(z), (2, count), generator=generator, device=z.device)
-    before, other = z[draw[0]], z[draw[1]]
+    before, other = z[draw[0]], values[draw[1]]
     moved = torch.eye(dims, device=z.device, dtype=z.dtype).repeat_interleave(pairs, dim=0)  # (D * pairs, D)
     step = other - before
     step = torch.where(step.abs() < gap, torch.where(step >= 0, gap, -gap), step)
@@ -143,10 +154,11 @@ class ProtoVAE(gaussian.GaussianVAE):
         not_to_confuse="the supervised ProtoVAE of Gautam et al., NeurIPS 2022",
     )
     Config = Config
+    training_only: ClassVar[tuple[str, ...]] = ("embedder",)
 
     def __init__(self, config: Config, channels: int):
         super().__init__(config, channels)
-        self.embedder = PairEmbedder(channels, config.embedding)
+        self.embedder = PairEmbedder(channels, config.embedding, config.view)
         self.register_buffer("kl", torch.zeros(config.latents))        # running KL of each dimension
         self.register_buffer("active", torch.zeros(config.latents))    # 1 while in the episodes
         self.register_buffer("accuracy", torch.zeros(config.latents))  # running query accuracy
@@ -162,7 +174,7 @@ class ProtoVAE(gaussian.GaussianVAE):
         mean, log_variance = self.posterior(x)
         z = gaussian.sample(mean, log_variance, generator)
         config = self.config
-        relaxation = gaussian.relaxed(step, config.relax_to, config.relax_during)
+        relaxation = gaussian.relaxed(step, config.relax_from, config.relax_to, config.relax_during)
         terms = gaussian.evidence_bound(
             self.decoder(z), x, z, mean, log_variance, config.objective, config.beta, relaxation
         )
@@ -184,7 +196,7 @@ class ProtoVAE(gaussian.GaussianVAE):
         self.kl.lerp_(kl, 0.01)
         joined = (self.kl > self.config.active_on).float()
         kept = self.active * (self.kl > self.config.active_off)
-        self.active.copy_(torch.maximum(joined, kept))
+        self.active.copy_(torch.maximum(joined, kept) if self.config.mask else torch.ones_like(self.active))
 
     def episode(self, z: Tensor, weight: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Prototype loss and re-encoding error of one round of interventions on codes z (B, D).
@@ -194,7 +206,8 @@ class ProtoVAE(gaussian.GaussianVAE):
         """
         config = self.config
         pairs = config.shots + config.queries
-        before, after = interventions(z, pairs, config.gap, generator)
+        values = z if config.interventions == "posterior" else gaussian.like(z, generator)
+        before, after = interventions(z, values, pairs, config.gap, generator)
         images = self.decode(torch.cat([before, after]))                  # (2 * D * pairs, C, 64, 64)
 
         seen = scale_gradient(images, weight).unflatten(0, (2, -1))

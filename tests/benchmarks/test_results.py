@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.results import __main__ as command
 from benchmarks.results import agreement, floors, run, store
-from benchmarks.results.cells import DATA, SEEDS, Cell, chosen, table
+from benchmarks.results.cells import DATA, SEEDS, Cell, chosen, ordered, table
 from benchmarks.results.floors import Floor
 from benchmarks.results.published import NOTES, PUBLISHED
 from benchmarks.results.report import COLUMNS, bold, report, spread, text
@@ -59,6 +59,8 @@ if kind == "train":
     (out / "log.json").write_text(json.dumps(log))
     for number in seeds:
         (out / f"seed{number}").mkdir(exist_ok=True)
+        figures = {"mig": 0.25, "psnr_held_out_db": 18.0, "visible_factors": 4}
+        (out / f"seed{number}" / "config.json").write_text(json.dumps({"figures": figures}))
 if kind == "score":
     folder = Path(given[0])
     if folder.parent.name.startswith("unscorable") and folder.name == "seed1":
@@ -103,7 +105,8 @@ def calls(tmp_path: Path, kind: str = "") -> list[str]:
 def made(value: float = 0.5, command: str = "train --seeds 0 1", **more) -> dict:
     """A stored entry."""
     return {"command": command, "machine": "CPU", "torch": "2", "steps": 10, "batch": 64, "udr": 0.5, "informative": 3,
-            "informative by": "KL", "final loss": 1.0, "scores": dict.fromkeys(SCORES, value)} | more
+            "informative by": "KL", "final loss": 1.0, "factors": 4, "scored": True,
+            "scores": dict.fromkeys(SCORES, value)} | more
 
 
 # --- running
@@ -119,7 +122,8 @@ def test_a_cell_is_trained_scored_and_stored(runner, tmp_path):
         "command": "python -m engine.train quick --data dsprites --seeds 0 1 2 --steps 10 "
                    "--out runs/results/one-dsprites --beta 3",
         "machine": "CPU", "torch": torch.__version__, "steps": 10, "batch": 64, "final loss": 98,
-        "udr": 0.5, "informative": 3, "informative by": "KL", "scores": {"MIG": 0.2, "psnr held out": 20.5},
+        "udr": 0.5, "informative": 3, "informative by": "KL", "factors": 4, "scored": True,
+        "scores": {"MIG": 0.2, "psnr held out": 20.5},
     }
     assert len(calls(tmp_path, "train")) == 2 and len(calls(tmp_path, "score")) == 6
 
@@ -162,9 +166,10 @@ def test_a_failure_is_told_and_stops_nothing_else(runner, tmp_path):
     assert training.endswith("    the loss is not a number") and "a first line" not in training
     assert "scoring unscorable-dsprites seed 1" in scoring and "no factors" in scoring
     stored = store.load(tmp_path / "results.json")["cells"]
-    assert {name: list(entries) for name, entries in stored.items()} == {
-        "one-dsprites": ["0", "1", "2"], "unscorable-dsprites": ["0", "2"],
-    }
+    assert [entry["scored"] for entry in stored["unscorable-dsprites"].values()] == [True, False, True]
+    # What the export measured stands for a seed that has no scores yet.
+    assert stored["unscorable-dsprites"]["1"]["scores"] == {"MIG": 0.25, "psnr held out": 18.0}
+    assert stored.keys() == {"one-dsprites", "unscorable-dsprites"}
 
 
 def test_time_is_up(runner, tmp_path):
@@ -229,10 +234,26 @@ def test_floors_are_scored_once(runner, tmp_path):
     assert len(calls(tmp_path, "floor")) == 3 and len(store.load(tmp_path / "results.json")["floors"]) == 1
 
 
-def test_long_cells_are_begun_first_and_devices_are_shared(runner, tmp_path):
+def test_cells_are_begun_in_the_order_asked_for_then_long_ones_first():
     short, long = cell("short-dsprites", steps=5), cell("long-dsprites", steps=500)
-    runner(short, long, jobs=1).run()
-    assert [line.split()[9] for line in calls(tmp_path, "train")] == ["500", "5"]
+    assert ordered((short, long), ()) == ordered((short, long), ("*",)) == [long, short]
+    assert ordered((long, short), ("short*", "*")) == [short, long]
+    assert ordered((long, short), ("short*",)) == [short]
+
+
+def test_the_first_seeds_of_every_cell_are_scored_before_the_last_of_any(runner, tmp_path):
+    runner(cell(), cell("two-dsprites"), jobs=2, evaluators=1).run()
+    scored = [line.split()[1] for line in calls(tmp_path, "score")]
+    assert len(scored) == 6 and {folder[-5:] for folder in scored[-2:]} == {"seed2"}
+
+
+def test_a_cell_has_no_more_seeds_than_it_asks_for(runner, tmp_path):
+    runner(cell(seeds=(1, 7))).run()
+    assert list(store.load(tmp_path / "results.json")["cells"]["one-dsprites"]) == ["1"]
+
+
+def test_devices_are_shared(runner, tmp_path):
+    runner(cell(), jobs=1).run()
     assert run.environment("cuda:1", 3) | {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "3"} == \
         run.environment("cuda:1", 3)
     assert run.environment("cpu", 1)["CUDA_VISIBLE_DEVICES"] == ""
@@ -264,7 +285,7 @@ def test_the_command_writes_the_table_and_its_exit_code_tells_of_failures(few, t
     assert [line.split()[0] for line in calls(tmp_path, "train")] == ["train"]
     assert "--steps 7" in calls(tmp_path, "train")[0]
     page = (tmp_path / "results.md").read_text()
-    assert "| Two | 0.05 ± 0.07 | 20.50 ± 0.00 | 2 |" in page and "noise, 10 latents | 0.25 |" in page
+    assert "| Two | 0.05 ± 0.07 | 20.50 ± 0.00 | 4.00 ± 0.00 | 2 |" in page and "noise, 10 latents | 0.25 |" in page
     assert command.main(options(tmp_path, only=("one*", "bad*")), tools) == 1
     told = capsys.readouterr().out
     assert "Failed (1)" in told and "the loss is not a number" in told and "bad-dsprites: not begun" in told
@@ -391,7 +412,7 @@ def test_a_floor_is_scored_like_a_model(tmp_path, monkeypatch):
         scores[code] = json.loads(file.read_text())
     assert scores["perfect"]["MIG"] > 0.95 and scores["perfect"]["FactorVAE"] == scores["doubled"]["FactorVAE"] == 1
     assert scores["doubled"]["MIG"] == 0 and scores["noise"]["modularity"] < 0.99 < scores["doubled"]["modularity"]
-    assert set(scores["noise"]) | {"psnr held out"} >= set(COLUMNS.values())
+    assert set(scores["noise"]) | {"psnr held out", "factors"} >= set(COLUMNS.values())
 
 
 # --- the page
@@ -437,13 +458,20 @@ def test_the_page_is_the_same_for_the_same_numbers(page):
     assert report(results, cells) == report(shuffled, cells) == report(results, cells)
 
 
+def test_the_page_tells_trained_seeds_from_scored_ones():
+    half = {"0": made(0.2), "1": made(0.4, scored=False, scores={"MIG": 0.6})}
+    text = report({"cells": {"one-dsprites": half}, "floors": {}}, [cell()])
+    assert "| One | 0.20 | 0.40 ± 0.28 |" in text and "| 2 (1) |" in text
+    assert "- One: 1 of 5 seeds trained and scored; `python -m benchmarks.results --only one-dsprites`" in text
+
+
 def test_the_page_has_every_number(page):
     text = report(*page)
     assert "| One | **0.30 ± 0.14** |" in text and "| Two | 0.10 |" in text
     assert "| One | UDR | 0 | 0.20 |" in text and "| One | loss | 0 | 0.20 |" in text
     assert "| One | labels | 1 | 0.40 |" in text and "| Two | UDR" not in text
     assert "- Three: not run; `python -m benchmarks.results --only three-dsprites`" in text
-    assert "- Two: 1 of 5 seeds run;" in text
+    assert "- Two: 1 of 5 seeds trained and scored;" in text
     assert "- Two was run with other options" in text and "- One was run with other options" not in text
     assert "- Two has no posterior over its code" in text and "- One has no posterior" not in text
     assert "| noise, 10 latents | 0.50 |" in text and "Floors not run: perfect, doubled, rotated, bent:" in text

@@ -49,7 +49,7 @@ def gradients(term, module):
 
 def test_an_intervention_moves_one_dimension_and_rows_are_grouped_by_it():
     z = torch.randn(32, DIMS, generator=seeded())
-    before, after = interventions(z, 6, 0.5, seeded(1))
+    before, after = interventions(z, z, 6, 0.5, seeded(1))
     assert before.shape == after.shape == (DIMS * 6, DIMS)
     expected = torch.arange(DIMS).repeat_interleave(6)
     changed = before != after
@@ -60,7 +60,7 @@ def test_an_intervention_moves_one_dimension_and_rows_are_grouped_by_it():
 
 def test_the_new_value_is_one_the_dimension_has_in_the_batch():
     z = torch.randn(32, DIMS, generator=seeded())
-    before, after = interventions(z, 50, 0.5, seeded(1))
+    before, after = interventions(z, z, 50, 0.5, seeded(1))
     assert all((z == row).all(1).any() for row in before)
     dimension = torch.arange(DIMS).repeat_interleave(50)
     value = after[torch.arange(len(after)), dimension]
@@ -71,22 +71,38 @@ def test_the_new_value_is_one_the_dimension_has_in_the_batch():
     torch.testing.assert_close(step[~far].abs(), torch.full_like(step[~far], 0.5))
 
 
+def test_the_new_value_may_come_from_elsewhere():
+    z, values = torch.zeros(32, DIMS), torch.full((32, DIMS), 7.0)
+    before, after = interventions(z, values, 5, 0.5, seeded())
+    assert not before.any() and after.sum(1).tolist() == [7] * len(after)
+
+
+@pytest.mark.parametrize("source", ["prior", "posterior"])
+def test_prior_interventions_reach_beyond_the_batch(source):
+    model, z = fresh(interventions=source, shift=0, noise=0.0, gap=0.0), 0.01 * torch.randn(8, DIMS, generator=seeded())
+    model.embedder = Recorder()
+    model.episode(z, torch.tensor(1.0), seeded(1))
+    before, after = model.embedder.seen
+    moved = (after - before).abs().amax()
+    assert (moved > 0.05) == (source == "prior")
+
+
 def test_every_pair_has_a_base_of_its_own():
     z = torch.randn(500, DIMS, generator=seeded())
-    before, _ = interventions(z, 5, 0.5, seeded(1))
+    before, _ = interventions(z, z, 5, 0.5, seeded(1))
     assert len(before.unique(dim=0)) >= DIMS * 5 - 2
 
 
 def test_close_values_are_pushed_apart_in_their_direction():
     z = torch.tensor([[0.0], [0.1]])
-    before, after = interventions(z, 200, 0.5, seeded())
+    before, after = interventions(z, z, 200, 0.5, seeded())
     moves = {(round(a, 3), round(b, 3)) for a, b in zip(before[:, 0].tolist(), after[:, 0].tolist(), strict=True)}
     assert moves == {(0.0, 0.5), (0.1, -0.4), (0.1, 0.6)}  # an image that drew itself moves up
 
 
 def test_interventions_draw_from_their_generator_only():
     z = torch.randn(32, DIMS, generator=seeded())
-    first, same, other = (interventions(z, 5, 0.5, seeded(s))[1] for s in (1, 1, 2))
+    first, same, other = (interventions(z, z, 5, 0.5, seeded(s))[1] for s in (1, 1, 2))
     assert torch.equal(first, same) and not torch.equal(first, other)
 
 
@@ -180,15 +196,25 @@ def test_shift_keeps_the_order_of_pairs_and_versions():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_embedder_tells_before_from_after(channels):
-    embedder = PairEmbedder(channels, 7)
+    embedder = PairEmbedder(channels, 7, "pair")
     before, after = torch.rand(2, 6, channels, 64, 64, generator=seeded())
     forth, back = embedder(before, after), embedder(after, before)
     assert forth.shape == (6, 7)
     assert not torch.allclose(forth, back)
 
 
-def test_the_embedder_keeps_no_statistics():
-    embedder = PairEmbedder(1, 7)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_seeing_changes_only_it_cannot_tell_before_from_after(channels):
+    embedder = PairEmbedder(channels, 7, "change")
+    before, after = torch.rand(2, 6, channels, 64, 64, generator=seeded())
+    assert torch.equal(embedder(before, after), embedder(after, before))
+    elsewhere = torch.rand(6, channels, 64, 64, generator=seeded(1))  # another base, the same change
+    torch.testing.assert_close(embedder(elsewhere, elsewhere + (after - before).abs()), embedder(before, after))
+
+
+@pytest.mark.parametrize("view", ["change", "pair"])
+def test_the_embedder_keeps_no_statistics(view):
+    embedder = PairEmbedder(1, 7, view)
     assert {name for name, _ in embedder.named_buffers()} == set()
     before, after = torch.rand(2, 6, 1, 64, 64, generator=seeded())
     assert torch.equal(embedder(before, after), embedder.eval()(before, after))
@@ -206,7 +232,7 @@ def test_pairs_are_the_decoded_interventions_under_noise():
     model, z = fresh(shift=0, noise=0.05), torch.randn(8, DIMS, generator=seeded())
     model.embedder = Recorder()
     model.episode(z, torch.tensor(1.0), seeded(1))
-    before, after = (model.decode(code) for code in interventions(z, PAIRS, model.config.gap, seeded(1)))
+    before, after = (model.decode(code) for code in interventions(z, z, PAIRS, model.config.gap, seeded(1)))
     first, second = model.embedder.seen[0] - before, model.embedder.seen[1] - after
     for grain in (first, second):
         assert abs(grain.mean()) < 0.001 and grain.std().item() == pytest.approx(0.05, rel=0.02)
@@ -217,7 +243,7 @@ def test_without_noise_and_shift_pairs_are_seen_as_decoded():
     model, z = fresh(shift=0, noise=0.0), torch.randn(8, DIMS, generator=seeded())
     model.accuracy.zero_()
     prototype, _ = model.episode(z, torch.tensor(1.0), seeded(1))
-    before, after = (model.decode(code) for code in interventions(z, PAIRS, model.config.gap, seeded(1)))
+    before, after = (model.decode(code) for code in interventions(z, z, PAIRS, model.config.gap, seeded(1)))
     embedded = model.embedder(before, after).reshape(DIMS, PAIRS, -1)
     expected, accuracy = prototype_loss(embedded, SHOTS, model.active)
     torch.testing.assert_close(prototype, expected)
@@ -229,7 +255,7 @@ def test_pairs_shift_before_they_are_seen():
     model, z = fresh(shift=2, noise=0.0), torch.randn(8, DIMS, generator=seeded())
     model.embedder = Recorder()
     model.episode(z, torch.tensor(1.0), seeded(1))
-    before, _ = (model.decode(code) for code in interventions(z, PAIRS, model.config.gap, seeded(1)))
+    before, _ = (model.decode(code) for code in interventions(z, z, PAIRS, model.config.gap, seeded(1)))
     seen = model.embedder.seen[0]
     moves = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
     inside = torch.stack([before.roll(m, dims=(2, 3))[..., 2:-2, 2:-2] for m in moves])
@@ -243,7 +269,7 @@ def test_pairs_shift_before_they_are_seen():
 def test_reencoding_is_the_squared_error_over_active_dimensions(active):
     model, z = fresh(active), torch.randn(8, DIMS, generator=seeded())
     _, reencoding = model.episode(z, torch.tensor(0.3), seeded(1))
-    _, after = interventions(z, PAIRS, model.config.gap, seeded(1))
+    _, after = interventions(z, z, PAIRS, model.config.gap, seeded(1))
     error = (model.encode(model.decode(after)) - after).detach() ** 2
     expected = sum(error[:, j].mean().item() for j in range(DIMS) if active[j])
     assert reencoding.item() == pytest.approx(expected, rel=1e-5)
@@ -258,6 +284,12 @@ def test_dimensions_join_above_one_threshold_and_leave_below_a_lower_one():
     model.kl.copy_(kl)
     model.watch(kl)
     assert model.active.tolist() == [1, 1, 0, 0]
+
+
+def test_without_the_mask_all_dimensions_take_part():
+    model = fresh(active=(0, 1, 0, 1), mask=False)
+    model.watch(torch.zeros(DIMS))
+    assert model.active.tolist() == [1, 1, 1, 1]
 
 
 def test_the_kl_is_followed_slowly():
