@@ -88,13 +88,13 @@ def test_saving_what_was_loaded_writes_the_same_bytes(folder, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("name", ["vae", "protovae", "annealed", "factorvae", "dipvae", "qlae"])
+@pytest.mark.parametrize("name", ["vae", "protovae", "annealed", "factorvae", "dipvae", "dotvae", "qlae"])
 def test_every_config_that_a_method_can_have_is_read_back(name, tmp_path, models):
     cls = method(name)
     config = replace(cls.Config(), latents=4, encoder_width=4, decoder_width=4)
     model = cls(config, 3)
     _, table, _ = checkpoint.load(models / "first")
-    checkpoint.save(tmp_path / name, model, table, torch.zeros(4), "dsprites", "", {})
+    checkpoint.save(tmp_path / name, model, table, torch.zeros(model.code_size), "dsprites", "", {})
     again, *_ = checkpoint.load(tmp_path / name)
     assert json.dumps(vars(again.config)) == json.dumps(vars(config))
     whole, kept = model.state_dict(), again.state_dict()

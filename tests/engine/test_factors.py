@@ -171,6 +171,18 @@ def test_a_residual_is_never_ranked():
     assert table[0].evidence["effect"] > table[2].evidence["effect"]
 
 
+def test_factors_whose_order_means_something_keep_it():
+    class Ordered(Stripes):
+        ordered = True
+
+    gains, roles = [0.05, 0.4, 0.1, 0.2], ("factor", "residual", "factor", "style")
+    table = factors.fit(Ordered(gains, scalars(*roles)), pictures())
+    assert [f.rank for f in table] == [0, -1, 1, 2]
+    assert [f.name for f in factors.visible(table)] == ["z0", "z2", "z3"]
+    largest_first = factors.fit(Stripes(gains, scalars(*roles)), pictures())
+    assert [f.name for f in factors.visible(largest_first)] == ["z3", "z2", "z0"]
+
+
 def test_a_vector_slot_has_the_direction_of_its_data():
     count, along = 3000, torch.tensor([0.6, -0.8])
     position, off = 40 * random(count), 4 * random(count, seed=1)

@@ -12,12 +12,12 @@ from engine.method import Method, Slot, method, methods, named_slots
 
 METHODS = methods()
 NARROW = {"encoder_width": 8, "decoder_width": 8, "discriminator_width": 64}
-GENTLE = {"annealed": {"gamma": 3.0, "capacity_full": 1}}
+GENTLE = {"annealed": {"gamma": 3.0, "capacity_full": 1}, "dotvae": {"decoder_width": 32}}
 
 
 def build(name, channels=1, seed=0):
     """A fresh model of the method with its default options, but less wide where it has widths, and with
-    a gentle regulariser where its own would keep it from learning anything in seconds."""
+    a gentle regulariser or its own width where it would not learn anything in seconds without."""
     cls = METHODS[name]
     fields = {f.name for f in dataclasses.fields(cls.Config)}
     config = cls.Config(**{k: value for k, value in NARROW.items() if k in fields} | GENTLE.get(name, {}))
