@@ -22,8 +22,8 @@ from engine import Model, Refusal, gallery
 
 INTRO = """
 <h2>What it found</h2>
-<p>Each strip is one factor from its low end to its high end, all else kept. Drag along it. The largest
-effect comes first, measured in grey levels of 255.</p>
+<p>Each strip is one factor from its low end to its high end, all else kept. Drag along it. Effects are
+measured in grey levels of 255.</p>
 """
 FIGURES = {
     "psnr_held_out_db": "rebuilds held-out images at {:.1f} dB PSNR",
@@ -152,12 +152,13 @@ def samples(data: str) -> str:
 
 
 def caption(model: Model) -> str:
-    """What is known about a model, in two sentences of HTML."""
+    """What is known about a model, in three sentences of HTML."""
     paper = model.paper
+    order = "in the order in which it learnt them" if model.ordered else "by the size of their effect"
     measured = "; ".join(text.format(model.figures[name]) for name, text in FIGURES.items() if name in model.figures)
     return (
         f"<p><b>{escape(model.title)}</b>, trained on {escape(data_title(model))} without labels"
-        f'{"; " + measured if measured else ""}.</p>'
+        f'{"; " + measured if measured else ""}. Its factors stand {order}.</p>'
         f'<p>{escape(paper.authors)} ({paper.year}): '
         f'<a href="{escape(paper.link)}" target="_blank" rel="noopener">{escape(paper.title)}</a>.</p>'
     )

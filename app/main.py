@@ -13,7 +13,7 @@ import gradio as gr
 
 from app.api import Api
 from app.explore import Explore
-from app.session import Sessions, data_title
+from app.session import OPENING, Sessions, data_title
 from app.theme import CSS, ICON, theme
 from engine import MODELS, Engine, Refusal
 
@@ -48,7 +48,7 @@ def build(engine: Engine) -> gr.Blocks:
         reasons = " ".join(engine.refused.values())
         raise Refusal(f"There is no model to show. {reasons}".strip())
     sessions = Sessions(engine)
-    first = next(iter(engine.models))
+    first = OPENING if OPENING in engine.models else next(iter(engine.models))
     with gr.Blocks(title="Unravel", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as page:
         with gr.Row(elem_id="header"):
             gr.HTML(HEADER, apply_default_css=False)

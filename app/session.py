@@ -27,6 +27,7 @@ POSITIONS = 200             # a slider has this many to two and a half times as 
 MAX_SEED = 2**32 - 1
 BASE = re.compile(r"gallery:(?P<index>\d{1,4})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})")
 
+OPENING = "protovae-shapes3d"  # the model a page opens with, if it is there
 START = 5                   # the sample a page opens with: its factors stand away from their ends
 DATA = {"dsprites": "dSprites", "shapes3d": "3D Shapes", "faces": "Faces"}  # as they are written
 
@@ -115,7 +116,7 @@ class Sessions:
         return self.engine.decode(ask.model, self.edited(ask)[None]).get()[0]
 
     def dials(self, model: str, base: str) -> list[Dial]:
-        """The sliders of a model, largest effect first, standing where the base has them."""
+        """The sliders of a model in the order of their rank, standing where the base has them."""
         code = self.code(model, base)
         return [dial(factor, position(factor, code)) for factor in sliders(self.engine.model(model))]
 
@@ -169,7 +170,7 @@ def whole_seed(value: object) -> int:
 
 
 def sliders(model: Model) -> list[Factor]:
-    """The factors of a model that the page has room for, largest effect first."""
+    """The factors of a model that the page has room for, in the order of their rank."""
     return model.sliders[:MAX_SLIDERS]
 
 

@@ -50,10 +50,11 @@ class Model:
     factors: tuple[Factor, ...]     # the whole table
     figures: dict[str, float]       # as measured at export
     mean: np.ndarray                # (D,) mean code of the data
+    ordered: bool = False           # its factors come in the order they were learnt, not by effect
 
     @property
     def sliders(self) -> list[Factor]:
-        """The visible factors, largest effect first."""
+        """The visible factors, in the order of their rank."""
         return factors.visible(self.factors)
 
 
@@ -190,7 +191,7 @@ class Engine:
         self.models[path.name] = Model(
             name=path.name, title=net.title, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
-            mean=mean,
+            mean=mean, ordered=net.ordered,
         )
 
     def _factor(self, model: str, name: str) -> Factor:

@@ -75,7 +75,7 @@ def section(results: dict, rows: Sequence[Cell], data: str) -> list[str]:
         used = columns([e for cell in run for e in entries(results, cell).values()], scores_of)
         means = [[value(entries(results, cell).values(), c, scores_of) for c in used] for cell in run]
         lines = [[cell.label, *line, counted(entries(results, cell))]
-                 for cell, line in zip(run, bold(means), strict=True)]
+                 for cell, line in zip(run, bold(means, used), strict=True)]
         tables += [table(["method", *used, "n"], lines), *remarks(results, run)]
     tables += not_run(results, rows)
     picks = [line for cell in run for line in choices(entries(results, cell), cell.label, used)]
@@ -156,7 +156,7 @@ def not_run(results: dict, cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         count = sum(entry["scored"] for entry in entries(results, cell).values())
         if count < len(cell.seeds):
-            what = f"{count} of {len(cell.seeds)} seeds trained and scored" if entries(results, cell) else "not run"
+            what = f"{count} of {len(cell.seeds)} seeds scored" if entries(results, cell) else "not run"
             lines.append(f"- {cell.label}: {what}; `python -m benchmarks.results --only {cell.name}`")
     return ["\n".join(lines) + "\n"] if lines else []
 
@@ -231,9 +231,10 @@ def text(centre: float | None, deviation: float | None, digits: int = 2, sign: s
     return shown if deviation is None else f"{shown} ± {deviation:.{digits}f}"
 
 
-def bold(rows: Sequence[Sequence[tuple[float | None, float | None]]]) -> list[list[str]]:
-    """Rows of (mean, deviation) as text, the best mean of each column in bold, if there is a choice."""
-    best = [max((m for m, _ in column if m is not None), default=None) for column in zip(*rows, strict=True)]
+def bold(rows: Sequence[Sequence[tuple[float | None, float | None]]], columns: Sequence[str]) -> list[list[str]]:
+    """Rows of (mean, deviation) as text, the best mean of each score in bold, if there is a choice."""
+    best = [max((m for m, _ in values if m is not None), default=None) if name != "factors" else None
+            for name, values in zip(columns, zip(*rows, strict=True), strict=True)]
     return [
         [f"**{text(m, s)}**" if m is not None and m == top and len(rows) > 1 else text(m, s)
          for (m, s), top in zip(row, best, strict=True)]

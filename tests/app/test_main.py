@@ -11,9 +11,11 @@ import pytest
 
 from app import main as start
 from app.main import build, launch_settings, logins, main
+from app.session import OPENING
 from app.theme import CSS, ICON
-from engine import Engine, Refusal
+from engine import MODELS, Engine, Refusal
 from tests.serving import ROOT, Served, in_loop
+from tests.tiny import save_tiny
 
 
 @pytest.fixture
@@ -43,6 +45,24 @@ def complaint(capsys, *options: str | Path) -> str:
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said.strip().splitlines()[-1].partition("error: ")[2]
+
+
+# --- What the page opens with
+def opening(folder: Path) -> str:
+    engine = Engine(folder)
+    try:
+        blocks = build(engine).blocks.values()
+        return next(block.value for block in blocks if isinstance(block, gr.Dropdown))
+    finally:
+        engine.close()
+
+
+def test_the_page_opens_with_one_model_if_it_is_there_and_else_with_the_first(tmp_path):
+    save_tiny(tmp_path / "another")
+    assert opening(tmp_path) == "another"
+    save_tiny(tmp_path / OPENING)
+    assert opening(tmp_path) == OPENING
+    assert (MODELS / OPENING).is_dir()
 
 
 # --- Options

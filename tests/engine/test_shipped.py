@@ -17,13 +17,27 @@ def held_out(data: str, count: int) -> torch.Tensor:
     return dataset.images(split(len(dataset))[1][:count])
 
 
-def test_protovae_and_its_matched_baseline_and_faces_are_shipped():
+def test_every_method_and_data_set_that_was_trained_is_shipped():
     configs = {name: checkpoint.load(MODELS / name)[2] for name in NAMES}
     assert {(c["method"], c["data"]) for c in configs.values()} >= {
-        ("protovae", "shapes3d"), ("vae", "shapes3d"), ("vae", "faces"),
+        ("protovae", "shapes3d"), ("vae", "shapes3d"), ("dotvae", "shapes3d"),
+        ("protovae", "dsprites"), ("vae", "dsprites"), ("dotvae", "dsprites"), ("vae", "faces"),
     }
-    proto, baseline = configs["protovae-shapes3d"]["config"], configs["vae-shapes3d"]["config"]
+
+
+@pytest.mark.parametrize("data", ["shapes3d", "dsprites"])
+def test_protovae_is_shipped_with_its_matched_baseline(data):
+    proto, baseline = (checkpoint.load(MODELS / f"{method}-{data}")[2]["config"] for method in ("protovae", "vae"))
     assert {k: proto[k] for k in baseline} == baseline  # the same objective but for the prototype terms
+
+
+def test_dotvae_keeps_its_factors_in_the_order_they_were_learnt():
+    for data in ("shapes3d", "dsprites"):
+        model, table, config = checkpoint.load(MODELS / f"dotvae-{data}")
+        shown = factors.visible(table)
+        assert [factor.where for factor in shown] == [(k, k + 1) for k in range(len(shown))]
+        assert model.schedule.kept.sum() == len(shown) == config["figures"]["visible_factors"]
+        assert table[-1].role == "residual"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,8 +47,7 @@ def test_the_reconstruction_is_what_the_card_says(name):
     again = metrics.reconstruction(model, held_out(config["data"], 300))
     assert again == pytest.approx(figure, abs=0.5)  # 300 of the 2,000 images of the card
     assert f"{figure:g}" in (MODELS / name / "card.md").read_text(encoding="utf-8")
-    if config["data"] == "shapes3d":
-        assert again >= 28
+    assert again >= {"protovae-shapes3d": 28, "vae-shapes3d": 28, "vae-faces": 27}.get(name, 20)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,8 +65,9 @@ def test_every_slider_has_the_effect_it_is_ranked_by(name):
         bases = model.encode(held_out(config["data"], 32).float() / 255)
         effects = [factors.effect(model, factor, bases) for factor in factors.visible(table)]
         written = [factor.evidence["effect"] for factor in factors.visible(table)]
-        dead = [factors.effect(model, factor, bases) for factor in table if factor.rank < 0]
-    assert len(effects) == config["figures"]["visible_factors"] >= 5
+        dead = [factors.effect(model, factor, bases) for factor in table
+                if factor.rank < 0 and factor.role != "residual"]
+    assert len(effects) == config["figures"]["visible_factors"] >= 3
     assert effects == pytest.approx(written, rel=0.2)  # other base images
-    assert written == sorted(written, reverse=True)
+    assert model.ordered or written == sorted(written, reverse=True)
     assert max(dead, default=0) < 1.5
