@@ -51,7 +51,7 @@ def complaint(capsys, *options: str | Path) -> str:
 def opening(folder: Path) -> str:
     engine = Engine(folder)
     try:
-        blocks = build(engine).blocks.values()
+        blocks = in_loop(lambda: build(engine)).blocks.values()
         return next(block.value for block in blocks if isinstance(block, gr.Dropdown))
     finally:
         engine.close()

@@ -423,7 +423,9 @@ def test_means_and_deviations_by_hand():
     assert text(*spread([0.25])) == "0.25" and text(*spread([])) == "–"
     assert text(-0.001, 0.1, sign="+") == "+0.00 ± 0.10" and text(-0.1, None, sign="+") == "-0.10"
     rows = [[(1.0, None), (None, None)], [(2.0, 0.5), (3.0, None)]]
-    assert bold(rows) == [["1.00", "–"], ["**2.00 ± 0.50**", "**3.00**"]] and bold(rows[:1]) == [["1.00", "–"]]
+    assert bold(rows, ("MIG", "PSNR")) == [["1.00", "–"], ["**2.00 ± 0.50**", "**3.00**"]]
+    assert bold(rows, ("MIG", "factors")) == [["1.00", "–"], ["**2.00 ± 0.50**", "3.00"]]  # no score
+    assert bold(rows[:1], ("MIG", "PSNR")) == [["1.00", "–"]]
 
 
 def test_the_committed_page_is_what_the_committed_numbers_say():
