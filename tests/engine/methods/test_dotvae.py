@@ -235,6 +235,12 @@ def test_every_stage_follows_the_kl_of_its_batch():
         assert not model.schedule.kl.requires_grad
 
 
+def test_the_discriminator_has_its_own_momentum():
+    vae, discriminator = fresh().groups()
+    assert "betas" not in vae and discriminator["betas"] == (0.5, 0.9)
+    assert len(discriminator["params"]) == 12 and "lr" not in discriminator
+
+
 def test_every_parameter_gets_a_gradient():
     model = fresh(open=(1, 1, 1))
     model.loss(images(), torch.tensor(FULL), seeded(), stage=1)["loss"].backward()
