@@ -6,10 +6,12 @@ Takes a trained model whose latents hold floor hue and wall hue each alone, turn
 inside its weights, so that it reconstructs as before but no axis is a hue any more, and trains it on:
 with its base objective alone, and with ProtoVAE's prototypes besides, whose embedder sees whole pairs
 or only how much each pixel changed. In the first third of the steps only the embedder learns from the
-prototypes, then the decoder, too. A model that was not turned shows whether the same loss keeps axes.
+prototypes, then the decoder, too. Two controls: pulling the two latents to what they held before, which
+is supervision, shows whether weights can turn back in so few steps at all; and a model that was not
+turned, whether prototypes keep axes.
 
-Prints a table and writes nothing. 1,500 held-out images, 500 of them for the PSNR. Ten minutes on two
-cores that are otherwise idle.
+Prints a table and writes nothing. 1,500 held-out images, 500 of them for the PSNR. About ten minutes on
+two cores that are otherwise idle.
 """
 
 import math
@@ -18,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -33,15 +36,37 @@ from engine.train import batches
 
 FACTORS = ("floor hue", "wall hue")
 BATCH = 64               # images a step
-EMBEDDER_LR = 1e-3       # what it learns with in a training from scratch
+EMBEDDER_LR = 1e-3       # the embedder's, as in a training from scratch
 FOLLOWING = 0.01         # share of the newest episode in ProtoVAE's running accuracy
 EPISODES = 20            # for the accuracy that is reported
-VIEWS = {"pair": "whole pairs", "change": "amount of change"}
-# start, view (none for the base objective alone), prototype weight
+VIEWS = "pair", "change"  # what the embedder may see
+TEACHERS = {             # what a model is trained on with, besides the base objective
+    "": "base alone",
+    "codes": "codes before the rotation (control)",
+    "pair": "prototypes of whole pairs",
+    "change": "prototypes of amounts of change",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model trained on."""
+
+    start: Literal["turned", "as it was"]
+    teacher: str = ""                      # of TEACHERS
+    weight: float = 0.0                    # of its term in the loss
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has prototypes."""
+        return self.teacher in VIEWS
+
+
 RUNS = (
-    ("turned", "", 0.0),
-    ("turned", "pair", 3.0), ("turned", "pair", 100.0), ("turned", "change", 3.0), ("turned", "change", 100.0),
-    ("as it was", "pair", 100.0), ("as it was", "change", 100.0),
+    Run("turned"),
+    Run("turned", "codes", 1000),
+    *(Run("turned", view, weight) for view in VIEWS for weight in (3, 100)),
+    *(Run("as it was", view, 100) for view in VIEWS),
 )
 
 
@@ -98,48 +123,55 @@ def rotate(model: GaussianVAE, pair: list[int], degrees: float) -> None:
     first[:, pair] = first[:, pair] @ turn.T
 
 
-def continued(base: GaussianVAE, view: str, weight: float, options: Options) -> ProtoVAE:
+def continued(base: GaussianVAE, run: Run, options: Options) -> ProtoVAE:
     """A ProtoVAE with the encoder and decoder of `base`, its regulariser as at the end of the training,
     and a new embedder."""
     third = options.steps // 3
     schedule = {"embedder_from": 0, "prototypes_from": third, "prototypes_full": third}
-    prototypes = {"view": view, "prototype_weight": weight} if view else {}
+    prototypes = {"view": run.teacher, "prototype_weight": run.weight} if run.asks else {}
     config = asdict(base.config) | {"relax_from": base.config.relax_to} | schedule | prototypes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = ProtoVAE(Config(**config), base.channels)
     model.encoder.load_state_dict(base.encoder.state_dict())
     model.decoder.load_state_dict(base.decoder.state_dict())
-    return model.to(next(base.parameters()).device)
+    return model.to(next(base.parameters()).device, memory_format=torch.channels_last)  # a tenth faster
 
 
-def train(model: ProtoVAE, stage: int, scene: Scene, options: Options) -> tuple[float, float]:
-    """Make all steps, in stage 0 by the base objective alone. Returns the query accuracy when the
-    prototypes begin to teach the decoder, and at the end; NaN in stage 0."""
+def train(model: ProtoVAE, base: GaussianVAE, pair: list[int], run: Run, scene: Scene, options: Options
+          ) -> list[Tensor]:
+    """Make all steps. Returns, if there are prototypes, the query accuracy (D,) when they begin to teach
+    the decoder, and at the end. base: the model before the rotation."""
     device = scene.images.device
     generator = Generator(device).manual_seed(options.seed)
     vae, embedder = model.groups()
     optimizer = torch.optim.Adam([vae, embedder | {"lr": EMBEDDER_LR}], lr=options.lr)
-    untaught = math.nan
+    accuracies = []
     for step in range(options.steps):
-        if stage and step == model.config.prototypes_from:
-            untaught = query_accuracy(model, scene, options.seed)
-        loss = model.loss(scene.draw(generator), torch.tensor(step, device=device), generator, stage)["loss"]
+        if run.asks and step == model.config.prototypes_from:
+            accuracies.append(query_accuracy(model, scene, options.seed))
+        x = scene.draw(generator)
+        loss = model.loss(x, torch.tensor(step, device=device), generator, stage=int(run.asks))["loss"]
+        if run.teacher == "codes":
+            off = (model.encode(x) - base.encode(x))[:, pair]
+            loss = loss + run.weight * (off**2).sum(1).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return untaught, query_accuracy(model, scene, options.seed) if stage else math.nan
+    if run.asks:
+        accuracies.append(query_accuracy(model, scene, options.seed))
+    return accuracies
 
 
 @torch.no_grad()
-def query_accuracy(model: ProtoVAE, scene: Scene, seed: int) -> float:
-    """Share of queries that find the prototype of their latent, in fresh episodes on held-out images."""
+def query_accuracy(model: ProtoVAE, scene: Scene, seed: int) -> Tensor:
+    """Share of each latent's queries that find its prototype, in fresh episodes on held-out images: (D,)."""
     generator = Generator(scene.images.device).manual_seed(seed + 1)
     codes, nothing = encode(model, scene.images), torch.zeros((), device=scene.images.device)
     model.accuracy.zero_()
     for _ in range(EPISODES):
         model.episode(codes, nothing, generator)
-    return (model.accuracy.sum() / model.active.sum()).item() / (1 - (1 - FOLLOWING) ** EPISODES)
+    return model.accuracy / (1 - (1 - FOLLOWING) ** EPISODES)
 
 
 @torch.no_grad()
@@ -148,12 +180,11 @@ def encode(model: GaussianVAE, images: Tensor) -> Tensor:
     return torch.cat([model.encode(part.float() / 255) for part in images.split(250)])
 
 
-def row(names: tuple[str, str, str], model: GaussianVAE, pair: list[int], scene: Scene,
-        accuracies: tuple[float, float]) -> str:
+def row(names: tuple[str, str, str], model: ProtoVAE, pair: list[int], scene: Scene, accuracies: list[Tensor]) -> str:
     """One line of the table."""
     held = shares(encode(model, scene.images)[:, pair], scene.classes)               # (factor, latent)
     each = ", ".join(f"{floor:.2f} and {wall:.2f}" for floor, wall in held.T.tolist())
-    right = ("" if math.isnan(accuracy) else f"{accuracy:.2f}" for accuracy in accuracies)
+    right = [f"{a[pair].mean():.2f}, {a.sum() / model.active.sum():.2f}" for a in accuracies] or ["", ""]
     fidelity = metrics.reconstruction(model, scene.images[:500])
     return "| " + " | ".join((*names, each, f"{alignment(held):.2f}", f"{fidelity:.1f}", *right)) + " |"
 
@@ -173,32 +204,31 @@ def main(options: Options) -> None:
     floor, wall = pair = shares(encode(base, scene.images), scene.classes).argmax(1).tolist()
     if floor == wall:
         raise ValueError(f"{options.model} holds both hues in one latent: there is no pair to turn.")
-    turned = continued(base, "", 0.0, options)
-    rotate(turned, pair, options.degrees)
-    starts = {"as it was": base, "turned": turned}
+    starts = {start: continued(base, Run(start), options) for start in ("as it was", "turned")}
+    rotate(starts["turned"], pair, options.degrees)
 
     workers = 1 if device.type == "cuda" else os.cpu_count() or 1
     machine = torch.cuda.get_device_name() if device.type == "cuda" else f"{workers} CPU cores"
     print(f"{machine}, torch {torch.__version__}, {options.model.name}: latents {floor} (floor hue) and {wall} "
           f"(wall hue) turned by {options.degrees:g} degrees, then {options.steps} steps at {options.lr:g}\n")
     print("| start | trained on with | weight | shares of floor and wall hue, in each of the two latents | alignment "
-          "| PSNR, dB | queries right when the decoder begins to be taught | at the end |")
+          "| PSNR, dB | queries right, of the two and of all latents, when the decoder begins to be taught "
+          "| at the end |")
     print("|---|---|---|---|---|---|---|---|")
     for start, model in starts.items():
-        print(row((start, "", ""), model, pair, scene, (math.nan, math.nan)), flush=True)
+        print(row((start, "", ""), model, pair, scene, []), flush=True)
 
-    models = [continued(starts[start], view, weight, options) for start, view, weight in RUNS]
+    models = [continued(starts[run.start], run, options) for run in RUNS]
 
-    def run(number: int) -> str:
-        start, view, weight = RUNS[number]
-        accuracies = train(models[number], int(bool(view)), scene, options)
-        names = (start, f"prototypes of {VIEWS[view]}", f"{weight:g}") if view else (start, "base alone", "")
-        return row(names, models[number], pair, scene, accuracies)
+    def line(run: Run, model: ProtoVAE) -> str:
+        accuracies = train(model, base, pair, run, scene, options)
+        weight = f"{run.weight:g}" if run.teacher else ""
+        return row((run.start, TEACHERS[run.teacher], weight), model, pair, scene, accuracies)
 
     # Side by side with one thread each: small nets use two cores better so than one after the other.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for line in pool.map(run, range(len(RUNS))):
-            print(line, flush=True)
+        for text in pool.map(line, RUNS, models):
+            print(text, flush=True)
 
 
 if __name__ == "__main__":
