@@ -10,8 +10,8 @@ prototypes, then the decoder, too. Two controls: pulling the two latents to what
 is supervision, shows whether weights can turn back in so few steps at all; and a model that was not
 turned, whether prototypes keep axes.
 
-Prints a table and writes nothing. 1,500 held-out images, 500 of them for the PSNR. About ten minutes on
-two cores that are otherwise idle.
+Prints a table and writes nothing. 1,500 held-out images, 500 of them for the PSNR. Eleven minutes on two
+cores that are otherwise idle.
 """
 
 import math
