@@ -12,8 +12,8 @@ map that is constrained is the decoder; the number of factors is not given.
 Everything else is a completion of ours, because neither equations nor code could be read:
   * the episode: for each dimension, pairs (decoded base, decoded base with that dimension moved),
     each from its own base image with its own step;
-  * the embedder sees of a pair only how much each pixel changed. Given the whole pair, it solves
-    the episodes early, in any rotation of the axes, and then teaches little (`view="pair"`);
+  * the embedder sees of a pair only how much each pixel changed, not the pair itself
+    (`view="pair"`), so that it cannot name a dimension by the colours before and after;
   * the new value is the same dimension of another image of the batch, at least `gap` away;
   * noise and a common shift of up to `shift` pixels on the pairs, so that the decoder gains
     nothing from printing a faint pattern that names the dimension;
