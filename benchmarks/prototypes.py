@@ -17,8 +17,8 @@ from engine import checkpoint, gaussian
 from engine.data import load, split
 from engine.method import Method
 from engine.methods.protovae import PairEmbedder, interventions, prototype_loss
+from engine.serve import MODELS
 
-MODELS = Path(__file__).parents[1] / "assets" / "models"
 SHOTS, QUERIES = 5, 5
 GAP = 0.5             # smallest intervention
 ACTIVE = 0.1          # KL in nats above which a dimension is asked about
@@ -41,7 +41,7 @@ def noisy(images: Tensor, deviation: float, generator: Generator) -> Tensor:
 
 @torch.no_grad()
 def codes(model: Method, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Posterior means (N, A) of the active dimensions for images (N, C, 64, 64) uint8, and their numbers (A,)."""
+    """Posterior means (N, D) of images (N, C, 64, 64) uint8, and the numbers of the active dimensions (A,)."""
     both = [model.posterior(part.float() / 255) for part in images.split(128)]
     mean, log_variance = (torch.cat(parts) for parts in zip(*both, strict=True))
     return mean, (gaussian.kl_to_prior(mean, log_variance) > ACTIVE).nonzero().squeeze(1)

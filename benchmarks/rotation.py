@@ -129,7 +129,7 @@ def continued(base: GaussianVAE, run: Run, options: Options) -> ProtoVAE:
     third = options.steps // 3
     schedule = {"embedder_from": 0, "prototypes_from": third, "prototypes_full": third}
     prototypes = {"view": run.teacher, "prototype_weight": run.weight} if run.asks else {}
-    config = asdict(base.config) | {"relax_from": base.config.relax_to} | schedule | prototypes
+    config = asdict(base.config) | {"relax_during": (-1, 0)} | schedule | prototypes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = ProtoVAE(Config(**config), base.channels)

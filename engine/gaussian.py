@@ -21,16 +21,17 @@ class GaussianVAE(Method):
     """An encoder to a diagonal Gaussian posterior, a decoder to Bernoulli pixels, and one slot for
     each latent. `loss` is what the methods of the family differ in.
 
-    config: any with `latents`, `encoder_width` and `decoder_width`.
+    config: any with `latents`, `encoder_width` and `decoder_width`. code_size: D, the number of
+    latents if None.
     """
 
-    def __init__(self, config: Any, channels: int):
+    def __init__(self, config: Any, channels: int, code_size: int | None = None):
         super().__init__()
         self.config = config
         self.channels = channels
-        self.code_size = config.latents
-        self.encoder = Encoder(channels, 2 * config.latents, config.encoder_width)
-        self.decoder = Decoder(config.latents, channels, config.decoder_width)
+        self.code_size = code_size or config.latents
+        self.encoder = Encoder(channels, 2 * self.code_size, config.encoder_width)
+        self.decoder = Decoder(self.code_size, channels, config.decoder_width)
 
     def layout(self) -> tuple[Slot, ...]:
         return tuple(Slot(j, j + 1) for j in range(self.code_size))
@@ -74,28 +75,25 @@ def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * ((z - mean) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi))
 
 
-def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor, seen: Tensor | None = None) -> Tensor:
+def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(q(z) || prod_j q(z_j)) estimated on the minibatch  [TC, eq. 2 (ii) and eq. 3].
 
-    seen (D,) in {0, 1}: dimensions to count; all if None.
 
     The estimator's constants (the log of batch and data set size) are dropped, as in
     disentanglement_lib: they have no gradient. The value is therefore not a TC in nats but the
     TC up to a constant that depends on the batch size and on D.
     """
     pairs = log_normal(z[:, None], mean[None], log_variance[None])  # (B, B, D): log q(z_j(i) | x_k)
-    if seen is not None:
-        pairs = pairs * seen
     log_joint = pairs.sum(2).logsumexp(1)                           # (B,)
     log_marginals = pairs.logsumexp(1).sum(1)                       # (B,)
     return (log_joint - log_marginals).mean()
 
 
-def relaxed(step: Tensor, start: float, to: float, during: tuple[int, int]) -> Tensor:
-    """The weight of a regulariser at `step` (0-d): `start` before the interval of steps `during`,
-    `to` after it, and geometric between them."""
+def relaxed(step: Tensor, to: float, during: tuple[int, int]) -> Tensor:
+    """The weight of a regulariser at `step` (0-d): 1 before the interval of steps `during`, `to`
+    after it, and geometric between them."""
     first, last = during
-    return start * (to / start) ** ((step - first) / max(last - first, 1)).clamp(0, 1)
+    return to ** ((step - first) / max(last - first, 1)).clamp(0, 1)
 
 
 def evidence_bound(

@@ -34,3 +34,13 @@ def save_tiny(folder: Path, seed: int = 0, channels: int = 3, data: str = "shape
     figures = {"psnr_held_out_db": 12.3, "mig": 0.4}
     checkpoint.save(folder, model, factors.fit(model, images), mean, data, "# A tiny model\n", figures)
     return folder
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def gradients(term: torch.Tensor, module: torch.nn.Module) -> dict[str, torch.Tensor | None]:
+    """Gradient of a term by parameter name; None where it has no path."""
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True), strict=True))

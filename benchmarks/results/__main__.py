@@ -1,6 +1,6 @@
 """python -m benchmarks.results: train, score and write the table, benchmarks/results.md.
 
-Every cell of `cells.py` is trained for five seeds side by side and scored while the next cells train.
+Every cell of `cells.py` is trained for its seeds, five or three, side by side and scored while the next cells train.
 Stop it at any moment; the same command goes on. Several machines can fill different cells (--only):
 --merge brings their results.json files together.
 """

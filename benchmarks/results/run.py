@@ -24,7 +24,7 @@ from benchmarks.results import store
 from benchmarks.results.cells import Cell
 from benchmarks.results.floors import Floor
 from engine.evaluate import METRICS
-from engine.files import write_atomically
+from engine.files import MANIFEST, write_atomically
 
 ROOT = Path(__file__).parents[2]
 MADE, AGREEMENT, LOG, CONFIG = "cell.json", "agreement.json", "log.json", "config.json"
@@ -126,7 +126,7 @@ class Runner:
         for cell in self.cells:
             if not self.missing(cell):
                 continue
-            if not self.made(cell).get("trained"):
+            if not self.ended(cell):
                 self.to_train.append(cell)
             elif self.claim(cell):
                 self.trained(cell)
@@ -162,6 +162,10 @@ class Runner:
         path = self.out / cell.name / MADE
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
+    def ended(self, cell: Cell) -> bool:
+        """Whether the training of `cell` is over: the manifest is the last file of a model folder."""
+        return all((self.out / cell.name / f"seed{s}" / MANIFEST).exists() for s in self.of(cell))
+
     def claim(self, cell: Cell) -> bool:
         """Make the folder of `cell` ours; False if another run has it or it was made by other options."""
         folder = self.out / cell.name
@@ -196,7 +200,8 @@ class Runner:
 
     def train(self, cell: Cell, device: str) -> None:
         folder = self.out / cell.name
-        self.note(cell, {"command": cell.command(self.of(cell))})
+        self.note(cell, {"command": cell.command(self.of(cell)), "machine": machine(device),
+                         "torch": torch.__version__})
         self.places[cell.name] = device
         inside = folder.is_relative_to(ROOT)  # as it will be read in the models' cards
         where = folder.relative_to(ROOT) if inside else folder
@@ -233,8 +238,6 @@ class Runner:
     def finished(self, job: Job) -> None:
         """Take over what a process that ended well has made."""
         if job.proof.name == LOG:
-            here = {"machine": machine(job.device), "torch": torch.__version__, "trained": True}
-            self.note(job.cell, self.made(job.cell) | here | lengths(self.out / job.cell.name))
             self.trained(job.cell)
         elif isinstance(job.cell, Floor):
             scores = json.loads(job.proof.read_text(encoding="utf-8"))
@@ -248,6 +251,8 @@ class Runner:
     def trained(self, cell: Cell) -> None:
         """Queue the scoring of a trained cell."""
         folder, device = self.out / cell.name, self.places.get(cell.name, self.devices[0])
+        if "steps" not in self.made(cell):
+            self.note(cell, self.made(cell) | lengths(folder))
         agreement = folder / AGREEMENT
         jobs = [Job(f"agreement of {cell.name}", [*self.tools.agree, str(folder), str(agreement)],
                     folder / "agreement.log", agreement, device, cell)]
@@ -276,7 +281,7 @@ class Runner:
         lacking = []
         for cell in self.cells:
             missing = self.missing(cell)
-            if missing and self.made(cell).get("trained"):
+            if missing and self.ended(cell):
                 lacking.append(f"{cell.name}: trained, not scored for seeds {' '.join(map(str, missing))}")
             elif missing:
                 begun = (self.out / cell.name / "state.safetensors").exists()

@@ -15,8 +15,8 @@ and two steps alternate as in wake-sleep:
 When c_k has stopped changing the next one is opened.
 
 Departures and completions, as the text leaves them open:
-  * a factor opened untrained stays unused, as z knows everything already (`--no-handed` shows it).
-    So an opened factor starts as the dimension of z that carries most, and z gets a fresh one in
+  * a factor opened untrained stayed unused in our trials, as z knows everything already
+    (`--no-handed`). So an opened factor starts as the dimension of z that carries most, and z gets a fresh one in
     its place; price and interventions then tell the two apart;
   * a scalar that is alone in being cheap winds through two equal factors at once. So the code is
     pushed to independence from the start by its total correlation (`beta_tc`);
@@ -39,8 +39,7 @@ from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from engine import gaussian
-from engine.method import Method, Paper, Slot, register
-from engine.nets import Decoder, Encoder
+from engine.method import Paper, Slot, register
 
 
 @dataclass(frozen=True)
@@ -108,21 +107,23 @@ class Schedule(nn.Module):
         self.register_buffer("before", torch.zeros(2))                    # KL and R2 at the last check
 
     def r2(self) -> Tensor:
-        """Share of each factor's variance that is read back from pictures (K,)."""
+        """Share of the variance of each factor's new values that is read back from pictures (K,)."""
         return 1 - self.error / self.energy.clamp(min=1e-6)
 
     def know(self, kl: Tensor) -> None:
         """Follow the KL of all dimensions of the code (K + D,)."""
         self.kl.lerp_(kl, 0.01)
 
-    def watch(self, chosen: Tensor, step: Tensor, error: Tensor, change: Tensor, pair: Tensor) -> None:
-        """Follow what interventions do. chosen (B, K) one-hot, the factor that was moved; step,
-        error and change (B,): by how much, how wrongly that was read back, what it did."""
+    def watch(
+        self, chosen: Tensor, value: Tensor, step: Tensor, error: Tensor, change: Tensor, pair: Tensor
+    ) -> None:
+        """Follow what interventions do. chosen (B, K) one-hot, the factor that was moved; value, step,
+        error and change (B,): where to, by how much, how wrongly that was read back, what it did."""
         share = chosen.sum(0)
         rate = 0.01 * (share > 0)
         mean = lambda values: (chosen * values[:, None]).sum(0) / share.clamp(min=1)  # noqa: E731
         self.error.copy_(torch.lerp(self.error, mean(error**2), rate))
-        self.energy.copy_(torch.lerp(self.energy, mean(step**2), rate))
+        self.energy.copy_(torch.lerp(self.energy, mean(value**2), rate))
         self.change.copy_(torch.lerp(self.change, mean(change), rate))
         self.reach.copy_(torch.lerp(self.reach, mean(step.abs()), rate))
         self.pair.lerp_(pair, 0.01)
@@ -134,7 +135,7 @@ class Schedule(nn.Module):
         mine = (number == self.trial).float()
         kl, r2 = (self.kl[:config.factors] * mine).sum(), (self.r2() * mine).sum()
         per_unit = ((self.change / self.reach.clamp(min=1e-6)) * mine).sum()
-        on_trial, over = self.trial >= 0, self.rejected >= config.rejects
+        on_trial = self.trial >= 0
 
         self.since += 1
         look = self.since % config.check == 0
@@ -158,7 +159,7 @@ class Schedule(nn.Module):
 
 
 @register
-class DotVAE(Method):
+class DotVAE(gaussian.GaussianVAE):
     """Masked factors c beside an entangled z, wake and sleep."""
 
     paper = Paper(
@@ -173,11 +174,7 @@ class DotVAE(Method):
     training_only: ClassVar[tuple[str, ...]] = ("discriminator",)
 
     def __init__(self, config: Config, channels: int):
-        super().__init__()
-        self.config, self.channels = config, channels
-        self.code_size = config.factors + config.latents
-        self.encoder = Encoder(channels, 2 * self.code_size, config.encoder_width)
-        self.decoder = Decoder(self.code_size, channels, config.decoder_width)
+        super().__init__(config, channels, config.factors + config.latents)
         self.discriminator = Discriminator(channels)
         self.schedule = Schedule(config)
 
@@ -198,7 +195,7 @@ class DotVAE(Method):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images -> mean and log variance of q(c, z|x), each (B, K + D); closed factors are as in the prior."""
-        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
+        mean, log_variance = super().posterior(x)
         return self.masked(mean), self.masked(log_variance)
 
     @torch.compiler.disable  # it moves weights, between the steps of the optimiser as it were
@@ -223,11 +220,8 @@ class DotVAE(Method):
         """Codes (B, K + D) with closed factors at 0."""
         return torch.cat([code[:, :self.config.factors] * self.schedule.open, code[:, self.config.factors:]], 1)
 
-    def encode(self, x: Tensor) -> Tensor:
-        return self.posterior(x)[0]
-
     def decode(self, code: Tensor) -> Tensor:
-        return self.decoder(self.masked(code)).float().sigmoid()
+        return super().decode(self.masked(code))
 
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         config, factors = self.config, self.config.factors
@@ -241,8 +235,7 @@ class DotVAE(Method):
         terms = {"reconstruction": gaussian.bernoulli_nll(self.decoder(self.masked(code)), x)}
         terms["kl"] = kl[factors:].sum()
         opened = self.schedule.open
-        seen = torch.cat([opened, torch.ones_like(kl[factors:])])
-        terms["tc"] = gaussian.total_correlation(code, mean, log_variance, seen)
+        terms["tc"] = gaussian.total_correlation(code, mean, log_variance)  # closed factors cancel in it
         loss = terms["reconstruction"] + config.beta_tc * terms["tc"]
         self.schedule.know(kl.detach())
         if stage == 0:
@@ -284,7 +277,7 @@ class DotVAE(Method):
             change = (dreamt - self.decode(mean)).abs().mean((1, 2, 3))
             pair = (x - x.roll(1, 0)).abs().mean()
             error = (chosen * wrong[:, :self.config.factors]).sum(1)
-            self.schedule.watch(chosen, step, error, change, pair)
+            self.schedule.watch(chosen, value, step, error, change, pair)
         return recover, realism, discrimination
 
     def choose(self, count: int, generator: Generator) -> Tensor:

@@ -42,7 +42,6 @@ class Config:
     latents: int = 10                     # D, dimensions of the code
     objective: Literal["beta", "tc"] = "tc"  # base objective: beta-VAE or beta-TCVAE
     beta: float = 16.0                    # strength of the base regulariser
-    relax_from: float = 1.0               # share of the regulariser in force at the start
     relax_to: float = 1.0                 # share of the regulariser left at the end
     relax_during: tuple[int, int] = (20_000, 50_000)  # steps in which it falls to that
     encoder_width: int = 32               # channels of the first convolution
@@ -97,9 +96,7 @@ class PairEmbedder(nn.Module):
         return self.head(h.flatten(1)).float()
 
 
-def interventions(
-    z: Tensor, values: Tensor, pairs: int, gap: float, generator: Generator
-) -> tuple[Tensor, Tensor]:
+def interventions(z: Tensor, values: Tensor, pairs: int, gap: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Codes (B, D) -> codes before and after moving one dimension, each (D * pairs, D).
 
     Rows k * pairs ... (k + 1) * pairs - 1 move dimension k to its value in a random row of `values`
@@ -174,7 +171,7 @@ class ProtoVAE(gaussian.GaussianVAE):
         mean, log_variance = self.posterior(x)
         z = gaussian.sample(mean, log_variance, generator)
         config = self.config
-        relaxation = gaussian.relaxed(step, config.relax_from, config.relax_to, config.relax_during)
+        relaxation = gaussian.relaxed(step, config.relax_to, config.relax_during)
         terms = gaussian.evidence_bound(
             self.decoder(z), x, z, mean, log_variance, config.objective, config.beta, relaxation
         )

@@ -25,7 +25,6 @@ class Config:
     latents: int = 10                       # D, dimensions of the code
     objective: Literal["beta", "tc"] = "beta"  # beta-VAE or beta-TCVAE
     beta: float = 1.0                       # strength of the regulariser; 1 is the plain VAE
-    relax_from: float = 1.0               # share of the regulariser in force at the start
     relax_to: float = 1.0                   # share of the regulariser left at the end
     relax_during: tuple[int, int] = (20_000, 50_000)  # steps in which it falls to that
     encoder_width: int = 32                 # channels of the first convolution
@@ -53,7 +52,7 @@ class VAE(gaussian.GaussianVAE):
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         mean, log_variance = self.posterior(x)
         z = gaussian.sample(mean, log_variance, generator)
-        weight = gaussian.relaxed(step, self.config.relax_from, self.config.relax_to, self.config.relax_during)
+        weight = gaussian.relaxed(step, self.config.relax_to, self.config.relax_during)
         return gaussian.evidence_bound(
             self.decoder(z), x, z, mean, log_variance, self.config.objective, self.config.beta, weight
         )

@@ -121,17 +121,17 @@ def test_sample_passes_gradients_to_mean_and_variance():
     [(0, 1), (100, 1), (125, 1 / 2), (150, 1 / 4), (175, 1 / 8), (200, 1 / 16), (10_000, 1 / 16)],
 )
 def test_relaxed_is_geometric_between_its_ends(step, expected):
-    assert gaussian.relaxed(torch.tensor(step), 1.0, 1 / 16, (100, 200)).item() == pytest.approx(expected)
+    assert gaussian.relaxed(torch.tensor(step), 1 / 16, (100, 200)).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("step", [0, 150, 10**6])
 def test_relaxed_to_one_stays(step):
-    assert gaussian.relaxed(torch.tensor(step), 1.0, 1.0, (100, 200)) == 1
+    assert gaussian.relaxed(torch.tensor(step), 1.0, (100, 200)) == 1
 
 
 @pytest.mark.parametrize(("step", "expected"), [(99, 1), (100, 1), (101, 1 / 16)])
 def test_relaxed_may_be_a_step(step, expected):
-    assert gaussian.relaxed(torch.tensor(step), 1.0, 1 / 16, (100, 100)) == expected
+    assert gaussian.relaxed(torch.tensor(step), 1 / 16, (100, 100)) == expected
 
 
 @pytest.mark.parametrize("beta", [1.0, 6.0])

@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from engine import checkpoint, export, train
 from engine.methods import protovae, vae
 from engine.train import Plan, Trainer, fit, parse
-from tests.tiny import noise
 
 ROOT = Path(__file__).parents[2]
 SMALL = vae.Config(latents=3, encoder_width=4, decoder_width=4)
@@ -30,15 +28,6 @@ STAGED = protovae.Config(
 
 class Interrupted(Exception):
     """What ends a run in the middle."""
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of forty small PNGs, all dark, so that there is something to learn at once."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for number, image in enumerate(noise(40, seed=3).permute(0, 2, 3, 1).numpy()):
-        Image.fromarray(image // 2).save(folder / f"{number:02}.png")
-    return folder
 
 
 @pytest.fixture

@@ -5,11 +5,7 @@ from torch import distributions
 from engine import checkpoint
 from engine.method import Slot
 from engine.methods.annealed import AnnealedVAE, Config, capacity
-from tests.tiny import noise
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.tiny import noise, seeded
 
 
 def fresh(channels=3, **options):

@@ -5,11 +5,7 @@ import torch
 from engine import checkpoint, gaussian
 from engine.method import Slot
 from engine.methods.dipvae import DIPVAE, Config, aggregate_covariance
-from tests.tiny import noise
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.tiny import noise, seeded
 
 
 def fresh(channels=3, **options):

@@ -17,13 +17,9 @@ from engine.methods.factorvae import (
     discrimination_loss,
     permute_dimensions,
 )
-from tests.tiny import noise
+from tests.tiny import gradients, noise, seeded
 
 TINY = {"latents": 4, "encoder_width": 4, "decoder_width": 4, "discriminator_width": 16}
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def fresh(channels=3, confidence=3, **options):
@@ -39,12 +35,6 @@ def fresh(channels=3, confidence=3, **options):
 
 def images(channels=3):
     return noise(8, channels).float() / 255
-
-
-def gradients(term, module):
-    """Gradient of a term by parameter name; None where it has no path."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True), strict=True))
 
 
 def test_it_is_called_and_laid_out_as_the_field_does():

@@ -7,15 +7,11 @@ from torch import nn
 from engine import gaussian
 from engine.method import Slot
 from engine.methods.protovae import Config, PairEmbedder, ProtoVAE, interventions, prototype_loss, shift_pairs
-from tests.tiny import noise
+from tests.tiny import gradients, noise, seeded
 
 DIMS, SHOTS, QUERIES = 4, 3, 2
 PAIRS = SHOTS + QUERIES
 FROM, FULL = 100, 200  # steps between which the prototypes' weight ramps up
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def fresh(active=(1, 1, 1, 1), channels=1, **options):
@@ -37,12 +33,6 @@ def fresh(active=(1, 1, 1, 1), channels=1, **options):
 
 def images(channels=1):
     return noise(8, channels).float() / 255
-
-
-def gradients(term, module):
-    """Gradient of a term by parameter name; None where it has no path."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True), strict=True))
 
 
 # --- interventions

@@ -5,13 +5,9 @@ from torch import distributions
 from engine import checkpoint, train
 from engine.method import Slot
 from engine.methods.qlae import QLAE, Config, Quantiser
-from tests.tiny import noise
+from tests.tiny import gradients, noise, seeded
 
 TINY = {"latents": 4, "values": 5, "encoder_width": 4, "decoder_width": 4}
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def fresh(channels=3, **options):
@@ -36,12 +32,6 @@ def scattered(latents=4, values=5):
     with torch.no_grad():
         quantiser.values.copy_(torch.randn(latents, values, generator=seeded(7)))
     return quantiser
-
-
-def gradients(term, module):
-    """Gradient of a term by parameter name; None where it has no path."""
-    names, parameters = zip(*module.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True), strict=True))
 
 
 def test_it_is_called_and_laid_out_as_the_field_does():

@@ -7,11 +7,7 @@ from torch import distributions
 from engine import gaussian
 from engine.method import Slot
 from engine.methods.vae import VAE, Config
-from tests.tiny import noise, tiny_vae
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.tiny import noise, seeded, tiny_vae
 
 
 def fresh(channels=3, **options):
