@@ -6,6 +6,10 @@ branches fill the GPU that one of them leaves idle. Every seed has its own gener
 draws does not depend on which others run beside it. On a CPU, or with --no-capture, the same step
 runs eagerly.
 
+Disentangling objectives have local minima that a run does not leave, and most are told by their loss
+within a thousand steps. With --starts every seed begins from several initialisations in turn and goes on
+with the one whose loss is lowest, which needs no labels.
+
 To resume after any interruption, run the same command again.
 """
 
@@ -30,6 +34,8 @@ from engine.data import Dataset, load, materialise, split
 from engine.files import write_atomically
 from engine.method import Method, method, methods
 
+APART = 1_000_003  # between the numbers of two starts of a seed, so that they are no other seed's
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -39,6 +45,8 @@ class Plan:
     out: Path | None = None               # folder of the run; runs/METHOD-DATA if not given
     seeds: tuple[int, ...] = (0,)         # one model for each, trained side by side
     steps: int = 60_000                   # optimiser steps
+    starts: int = 1                       # initialisations of each seed; the one with the lowest loss goes on
+    start_steps: int = 1_500              # steps that each of them gets before it is judged
     batch: int = 64                       # images per step and seed
     lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine
     precision: Literal["bf16", "fp32"] = "bf16"  # of convolutions and products on a GPU; a CPU uses fp32
@@ -54,9 +62,8 @@ class Run:
     """One seed in training: model, optimiser and the generator all its randomness comes from."""
 
     def __init__(self, cls: type[Method], config: object, channels: int, seed: int, plan: Plan, device: torch.device):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # initial weights, drawn on the CPU: the same on every device
-            self.model = cls(config, channels)
+        self.fresh = lambda number: initialised(cls, config, channels, number)
+        self.model = self.fresh(seed)
         # Channels last is the layout in which a GPU convolves half-precision images fastest.
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.model.to(device, memory_format=self.layout)
@@ -117,6 +124,13 @@ class Run:
                     tensor.zero_()  # Adam before its first step
         self.sums.zero_()
 
+    def restart(self, start: int) -> None:
+        """Go back to before the first step, with the initialisation and the draws numbered `start`; 0 is what
+        the run was made with."""
+        number = self.seed + start * APART
+        weights = {f"model.{k}": v for k, v in self.fresh(number).state_dict().items()}
+        self.restore(weights | {"generator": Generator(self.generator.device).manual_seed(number).get_state()})
+
     def prepare(self) -> None:
         """Give Adam its state without moving a weight, so that `restore` has tensors to fill."""
         before = {k: v.clone() for k, v in self.tensors().items()}
@@ -151,6 +165,31 @@ class Trainer:
             for run in self.runs:
                 run.advance(self.draw, self.step, stage)
             self.step += 1
+
+    def begin(self) -> list[dict]:
+        """Give every run the best of `plan.starts` initialisations, trained for `plan.start_steps` steps, and
+        return the log of all of them. Their losses are compared over the last third of those steps."""
+        lowest: list[tuple[float, dict[str, Tensor]]] = [(math.inf, {})] * len(self.runs)
+        rows = []
+        for start in tqdm(range(self.plan.starts), unit="start"):
+            self.step.zero_()
+            for run in self.runs:
+                run.restart(start)
+            for number in range(self.plan.start_steps):
+                if number == self.plan.start_steps * 2 // 3:
+                    for run in self.runs:
+                        run.sums.zero_()
+                self.advance(number)
+            terms = [run.means() for run in self.runs]
+            rows.append({"step": self.plan.start_steps, "start": start, "terms": terms})
+            for i, (run, mean) in enumerate(zip(self.runs, terms, strict=True)):
+                if mean["loss"] < lowest[i][0]:
+                    lowest[i] = mean["loss"], {k: v.clone() for k, v in run.tensors().items()}
+        for run, (loss, state) in zip(self.runs, lowest, strict=True):
+            if not state:
+                raise ValueError(f"No start of seed {run.seed} has a finite loss; try a smaller --lr.")
+            run.restore(state)
+        return rows
 
     def capture(self, stage: int) -> torch.cuda.CUDAGraph:
         """Record one step of all runs as a CUDA graph with a branch for each."""
@@ -224,6 +263,13 @@ class Trainer:
         return history
 
 
+def initialised(cls: type[Method], config: object, channels: int, number: int) -> Method:
+    """A model whose initial weights are those numbered `number`, drawn on the CPU: the same on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        return cls(config, channels)
+
+
 def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Generator], Tensor]:
     """A function of a generator that draws training images (batch, C, 64, 64) in [0, 1].
 
@@ -265,8 +311,11 @@ def chosen_device(name: str) -> torch.device:
 
 def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     """Train to the end, resuming if the run was begun before; returns the exported model folders."""
-    if min(plan.steps, plan.batch, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
-        raise ValueError("--steps, --batch, --log-every and --save-every must be 1 or more, and a seed be given.")
+    if min(plan.steps, plan.starts, plan.batch, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
+        raise ValueError("--steps, --starts, --batch, --log-every and --save-every must be 1 or more, "
+                         "and a seed be given.")
+    if plan.starts > 1 and not 0 < plan.start_steps < plan.steps:
+        raise ValueError("--start-steps must be at least 1 and fewer than --steps.")
     if len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError("--seeds must differ from each other.")
     if plan.save_every % plan.log_every:
@@ -279,7 +328,13 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     options = resolved(plan, config, cls.name)
     trainer = Trainer(cls, config, plan, dataset, device)
     state = out / "state.safetensors"
-    history = trainer.resume(state, options) if state.exists() else []
+    if state.exists():
+        history = trainer.resume(state, options)
+    elif plan.starts > 1:
+        history = trainer.begin()
+        trainer.save(state, history, options)
+    else:
+        history = []
 
     start, begun = trainer.step.item(), time.perf_counter()
     with tqdm(total=plan.steps, initial=start, unit="step", mininterval=1) as bar:

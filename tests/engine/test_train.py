@@ -1,6 +1,7 @@
 """Training runs: what decides them, and that an interruption of any kind changes nothing."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -111,7 +112,9 @@ def test_a_dry_run_prints_what_would_be_trained_and_trains_nothing(tmp_path, mon
 
 @pytest.mark.parametrize(("change", "named"), [
     ({"log_every": 3, "save_every": 4}, "multiple of --log-every"), ({"log_every": 0}, "--log-every"),
-    ({"steps": 0}, "--steps"), ({"batch": 0}, "--batch"), ({"seeds": ()}, "seed"), ({"seeds": (1, 2, 1)}, "--seeds"),
+    ({"steps": 0}, "--steps"), ({"batch": 0}, "--batch"), ({"starts": 0}, "--starts"),
+    ({"starts": 2, "start_steps": 8}, "--start-steps"), ({"starts": 2, "start_steps": 0}, "--start-steps"),
+    ({"seeds": ()}, "seed"), ({"seeds": (1, 2, 1)}, "--seeds"),
 ])
 def test_plans_that_cannot_be_kept_are_refused(plan, change, named):
     with pytest.raises(ValueError, match=named):
@@ -178,6 +181,59 @@ def test_a_seed_does_not_depend_on_its_neighbours(plan, tmp_path):
         fit(vae.VAE, SMALL, replace(plan, seeds=(seed,), out=alone))
         assert state(alone) and all(torch.equal(v, together[k]) for k, v in state(alone).items())
     assert not torch.equal(together["1.model.encoder.head.weight"], together["11.model.encoder.head.weight"])
+
+
+# ------------------------------------------------------------------------------------------------
+# Starts
+
+def test_of_several_starts_the_one_with_the_lowest_loss_goes_on(plan, tmp_path):
+    fit(vae.VAE, SMALL, replace(plan, seeds=(0, 5), starts=3, start_steps=6, lr=1e-2))
+    tried = losses(plan.out)[:3]
+    assert [row["start"] for row in json.loads((plan.out / "log.json").read_text())[:3]] == [0, 1, 2]
+    assert len({row[i]["loss"] for _, row in tried for i in range(2)}) == 6
+    chosen = [int(np.argmin([row[i]["loss"] for _, row in tried])) for i in range(2)]
+    ended = state(plan.out)
+    for seed, start in zip((0, 5), chosen, strict=True):
+        number = seed + start * train.APART
+        fit(vae.VAE, SMALL, replace(plan, seeds=(number,), lr=1e-2, out=tmp_path / f"alone{seed}"))
+        alone = {k.split(".", 1)[1]: v for k, v in state(tmp_path / f"alone{seed}").items()}
+        assert all(torch.equal(v, ended[f"{seed}.{k}"]) for k, v in alone.items())
+        judged = [row[0]["loss"] for _, row in losses(tmp_path / f"alone{seed}")][4:6]  # the last third of six steps
+        assert tried[start][1][(0, 5).index(seed)]["loss"] == pytest.approx(np.mean(judged))
+
+
+def test_starts_make_their_steps_in_the_stages_of_a_run(plan, monkeypatch):
+    stages, advance = [], train.Run.advance
+    monkeypatch.setattr(train.Run, "advance", lambda self, draw, step, stage: (
+        stages.append((step.item(), stage)), advance(self, draw, step, stage)))
+    fit(protovae.ProtoVAE, STAGED, replace(plan, starts=2, start_steps=4))
+    assert stages == [(k, int(k >= 3)) for k in (*range(4), *range(4), *range(4, 8))]
+
+
+@pytest.mark.parametrize("at", [3, 9, 13, 15])
+def test_interrupted_starts_end_as_if_they_had_not_been(plan, tmp_path, monkeypatch, at):
+    whole = replace(plan, starts=3, start_steps=4, out=tmp_path / "whole")
+    fit(protovae.ProtoVAE, STAGED, whole)
+    broken, count, advance = replace(whole, out=plan.out), [0], train.Run.advance
+
+    def short(self, *arguments):
+        count[0] += 1
+        if count[0] > at:
+            raise Interrupted
+        advance(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Run, "advance", short)
+        with pytest.raises(Interrupted):
+            fit(protovae.ProtoVAE, STAGED, broken)
+    assert (plan.out / "state.safetensors").exists() == (at > 12)
+    fit(protovae.ProtoVAE, STAGED, broken)
+    assert same_run(whole.out, broken.out)
+
+
+def test_starts_without_a_finite_loss_end_with_a_sentence(plan):
+    with pytest.raises(ValueError, match="finite loss"):
+        fit(vae.VAE, replace(SMALL, beta=math.nan), replace(plan, starts=2, start_steps=4))
 
 
 # ------------------------------------------------------------------------------------------------
