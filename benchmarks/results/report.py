@@ -18,6 +18,7 @@ COLUMNS = {
 }
 ABLATED = ("MIG", "DCI D", "FactorVAE")
 NONE = "–"
+NOT_RUN = "- {cell.label}: not run; `python -m benchmarks.results --only {cell.name}`"
 
 Entries = dict[str, dict]  # seed -> stored entry
 
@@ -26,15 +27,16 @@ HEAD = """# Results
 Written by `python -m benchmarks.results` from `results.json`; not to be edited by hand.
 
 Every row is one method with fixed options, trained without labels for {seeds} seeds; the commands stand
-at the end. Figures are mean ± standard deviation over the seeds (n - 1 in the denominator), the best mean
-of a column in bold; one seed alone has no deviation. Labels are used for scoring only. Scores follow
-disentanglement_lib (10,000 training and 5,000 test samples, DCI by gradient-boosted trees), Info M, C, E are
-InfoMEC's modularity, compactness and explicitness, and PSNR is of held-out images in dB. A continuous
-factor is cut into ten classes. `factors` are the latents that visibly change the picture, an outcome of the
-training; n counts the trained seeds and, in brackets, those among them that have all scores: the others have
-the MIG and PSNR that the export measures, of 10,000 training images. FactorVAE's score needs a grid of factors
-and is left out where there is none. Higher is better everywhere but in `factors`, and no score is a scale from
-0 to 1: read it beside the floors below it.
+at the end. With `--starts` every seed begins from several initialisations and goes on with the one whose
+training objective is lowest after a few thousand steps, whatever the method. Figures are mean ± standard
+deviation over the seeds (n - 1 in the denominator), the best mean of a column in bold; one seed alone has no
+deviation. Labels are used for scoring only. Scores follow disentanglement_lib (10,000 training and 5,000 test
+samples, DCI by gradient-boosted trees), Info M, C, E are InfoMEC's modularity, compactness and explicitness, and
+PSNR is of held-out images in dB. A continuous factor is cut into ten classes. `factors` are the latents that
+visibly change the picture, an outcome of the training; n counts the trained seeds and, in brackets, those among
+them that have all scores: the others have the MIG and PSNR that the export measures, of 10,000 training images.
+FactorVAE's score needs a grid of factors and is left out where there is none. Higher is better everywhere but in
+`factors`, and no score is a scale from 0 to 1: read it beside the floors below it.
 """
 CHOICE = """**One seed of each method.** By UDR: the seed whose axes agree best with those of the other seeds
 (Spearman, on 2,000 held-out images). By loss: the lowest training objective over the last 200 steps. Neither
@@ -49,14 +51,15 @@ sample sizes and regressors differ from ours and from each other's, and our imag
 of the official ones. DCI D is what a source calls DCI.
 """
 ABLATION = """Differences to the full method on the same data set: mean ± standard deviation over seeds of
-(ablation - full method), paired by seed. Above zero, the ablation is better.
+(ablation - full method), paired by seed. Above zero, the ablation is better. Both were run with the options
+at the end of this page.
 """
 
 
 def report(results: dict, cells: Sequence[Cell]) -> str:
     """The page in Markdown, the same for the same arguments byte for byte."""
     parts = [HEAD.format(seeds=len(SEEDS))]
-    for data, (title, _) in DATA.items():
+    for data, (title, *_) in DATA.items():
         rows = [cell for cell in cells if cell.data == data and not cell.full]
         if rows:
             parts += [f"## {title}\n", *section(results, rows, data)]
@@ -130,13 +133,13 @@ def ablation_tables(results: dict, cells: Sequence[Cell], ablations: Sequence[Ce
     tables = []
     for whole in dict.fromkeys(full(cells, cell) for cell in ablations):
         own = [cell for cell in ablations if cell.full == whole.name]
-        base = entries(results, whole)
+        base = current(results, whole)
         tables.append(f"### {whole.label} on {DATA[whole.data][0]}\n")
         if base:
             absolute = [text(*value(base.values(), c, scores_of)) for c in ABLATED]
             lines = [[f"{whole.label}, full", *absolute, counted(base)]]
             for cell in own:
-                found = entries(results, cell)
+                found = current(results, cell)
                 both = [seed for seed in base if seed in found]
                 if both:
                     changes = [text(*spread([
@@ -145,8 +148,11 @@ def ablation_tables(results: dict, cells: Sequence[Cell], ablations: Sequence[Ce
                     ]), sign="+") for c in ABLATED]
                     lines.append([cell.label, *changes, counted({seed: found[seed] for seed in both})])
             tables.append(table(["", *ABLATED, "n"], lines))
-        tables += [*remarks(results, [cell for cell in own if entries(results, cell)]),
-                   *not_run(results, own if base else [whole, *own])]
+        ran = [cell for cell in own if current(results, cell)]
+        tables += [*remarks(results, ran), *not_run(results, ran)]
+        again = [cell for cell in own if not current(results, cell)]
+        again = again if base else [whole, *again]
+        tables += ["\n".join(NOT_RUN.format(cell=cell) for cell in again) + "\n"] if again else []
     return tables
 
 
@@ -156,8 +162,9 @@ def not_run(results: dict, cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         count = sum(entry["scored"] for entry in entries(results, cell).values())
         if count < len(cell.seeds):
-            what = f"{count} of {len(cell.seeds)} seeds scored" if entries(results, cell) else "not run"
-            lines.append(f"- {cell.label}: {what}; `python -m benchmarks.results --only {cell.name}`")
+            lines.append(NOT_RUN.format(cell=cell) if not entries(results, cell) else
+                         f"- {cell.label}: {count} of {len(cell.seeds)} seeds scored; "
+                         f"`python -m benchmarks.results --only {cell.name}`")
     return ["\n".join(lines) + "\n"] if lines else []
 
 
@@ -192,6 +199,12 @@ def commands(results: dict, cells: Sequence[Cell]) -> list[str]:
 def entries(results: dict, cell: Cell) -> Entries:
     """The stored entries of a cell, in the order of the seeds."""
     return dict(sorted(results["cells"].get(cell.name, {}).items(), key=lambda item: int(item[0])))
+
+
+def current(results: dict, cell: Cell) -> Entries:
+    """The stored entries of a cell if it was run with the options it has now: only such are compared one to one."""
+    found = entries(results, cell)
+    return found if all(same_options(e["command"], cell.command(SEEDS)) for e in found.values()) else {}
 
 
 def full(cells: Sequence[Cell], ablation: Cell) -> Cell:

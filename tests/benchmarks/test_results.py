@@ -496,6 +496,16 @@ def test_the_page_has_every_number(page):
     assert "(10 steps of 64 images; CPU, torch 2): `python -m engine.train old`" in text
 
 
+@pytest.mark.parametrize("stale", ["one-dsprites", "without-dsprites"])
+def test_an_ablation_is_not_compared_across_options(page, stale):
+    results, cells = page
+    for made_by_now in results["cells"][stale].values():
+        made_by_now["command"] = "python -m engine.train old"
+    text = report(results, cells)
+    assert "| without it |" not in text
+    assert f"not run; `python -m benchmarks.results --only {stale}`" in text
+
+
 def test_seeds_trained_apart_are_not_chosen_by_udr(page):
     results, cells = page
     entries = results["cells"]["one-dsprites"]
