@@ -36,7 +36,7 @@ def save(
     the training set. figures: measured numbers that the page shows with the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: t.detach().float().cpu().contiguous() for name, t in _needed(model).items()}
+    weights = {name: t.detach().to(model.stored).cpu().contiguous() for name, t in _needed(model).items()}
     config = {
         "method": model.name,
         "data": data,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from engine import checkpoint, metrics
+from engine import checkpoint, factors, metrics
 from engine.data import Dataset, Grid, load, split
 from engine.files import write_atomically, write_manifest
 from engine.method import Method
@@ -89,13 +89,13 @@ def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset) -> dict
 
 @torch.inference_mode()
 def encode(model: Method, data: Dataset, index: Tensor, device: torch.device) -> np.ndarray:
-    """The codes (N, D) of the images numbered `index` (N,)."""
+    """What scores look at (N, M) of the images numbered `index` (N,)."""
     batch = 2048 if device.type == "cuda" else 128  # whose activations stay in a CPU's cache
     codes = [
-        model.encode(data.images(part.to(device)).float() / 255).cpu()
+        model.represent(data.images(part.to(device)).float() / 255).cpu()
         for part in tqdm(index.split(batch), desc=f"encoding {data.name}", disable=len(index) <= 20_000)
     ]
-    return torch.cat(codes).numpy()
+    return factors.readings(model.layout(), torch.cat(codes)).numpy()
 
 
 def in_classes(data: Dataset, labels: Tensor) -> np.ndarray:

@@ -39,7 +39,8 @@ def export(
         labels = dataset.labels(some).cpu().numpy()
         continuous = [k for k, f in enumerate(dataset.factors) if not f.values]
         labels[:, continuous] = metrics.histogram_codes(labels)[:, continuous]
-        figures["mig"] = metrics.mig(codes.cpu().numpy(), labels.astype("int64"))
+        seen = torch.cat([model.represent(part.float() / 255) for part in images.split(512)])
+        figures["mig"] = metrics.mig(factors.readings(model.layout(), seen).cpu().numpy(), labels.astype("int64"))
     figures["visible_factors"] = len(factors.visible(table))
     figures = {k: round(v, 4) for k, v in figures.items()}
 

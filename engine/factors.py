@@ -2,7 +2,8 @@
 
 A factor moves the code along one direction of its slice. For a scalar latent that direction is
 the axis itself; for a vector latent it is the principal direction of the data in that slice. What
-lies off the direction is the image's own and stays as it is.
+lies off the direction is the image's own and stays as it is. Content and style have several factors each, along
+their first principal directions.
 """
 
 import json
@@ -12,12 +13,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from engine.method import Method, named_slots
+from engine.method import Method, Slot, named_slots
 
 FILM_FRAMES = 9      # values measured along a factor; also the frames of a film strip
 TAIL = 0.01          # share of the data left outside the slider at either end
 QUANTILES = 33       # stored points of a factor's distribution, for random images
 ROLES = ("factor", "content", "style", "residual")
+DIRECTIONS = {"content": 4, "style": 4}  # factors of a vector in these roles; of one in the others, 1
 VISIBLE = 1.0        # grey levels (of 255): a factor that changes less is not shown
 
 
@@ -74,14 +76,15 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
     table = []
     for name, slot in named_slots(method.layout()):
         part = codes[:, slot.start:slot.stop]
-        axis = principal_direction(part)
-        along = part @ axis
-        quantiles = along.quantile(torch.linspace(0, 1, QUANTILES, device=device))
-        low, high = along.quantile(torch.tensor([TAIL, 1 - TAIL], device=device)).tolist()
-        factor = Factor(name, (slot.start, slot.stop), slot.role, tuple(axis.tolist()), low, high, -1,
-                        {}, tuple(quantiles.tolist()))
-        evidence = {"effect": effect(method, factor, bases), "spread": along.std().item()}
-        table.append((factor, evidence))
+        axes = principal_directions(part, DIRECTIONS.get(slot.role, 1))
+        for number, axis in enumerate(axes, start=1):
+            along = part @ axis
+            quantiles = along.quantile(torch.linspace(0, 1, QUANTILES, device=device))
+            low, high = along.quantile(torch.tensor([TAIL, 1 - TAIL], device=device)).tolist()
+            factor = Factor(name if len(axes) == 1 else f"{name}.{number}", (slot.start, slot.stop), slot.role,
+                            tuple(axis.tolist()), low, high, -1, {}, tuple(quantiles.tolist()))
+            evidence = {"effect": effect(method, factor, bases), "spread": along.std().item()}
+            table.append((factor, evidence))
 
     order = sorted(
         (i for i, (f, e) in enumerate(table) if f.role != "residual" and e["effect"] >= VISIBLE),
@@ -95,11 +98,32 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
 
 def principal_direction(part: Tensor) -> Tensor:
     """Unit direction (W,) of largest variance of codes (N, W); its largest entry is positive."""
+    return principal_directions(part, 1)[0]
+
+
+def principal_directions(part: Tensor, count: int) -> Tensor:
+    """The `count` orthonormal directions of largest variance of codes (N, W), or W if that is fewer, in order:
+    (count, W). The largest entry of each is positive."""
     if part.shape[1] == 1:
-        return torch.ones(1, device=part.device, dtype=part.dtype)
+        return torch.ones(1, 1, device=part.device, dtype=part.dtype)
     centred = part - part.mean(0)
-    axis = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
-    return axis * axis[axis.abs().argmax()].sign()
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors.T.flip(0)[:count]
+    return axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+
+
+def readings(layout: tuple[Slot, ...], codes: Tensor) -> Tensor:
+    """What a score is to see of codes (N, R), which may be those of the first slots only: (N, M).
+
+    A factor that is a vector counts as one number, its principal component over these codes (Yang et al.,
+    DisDiff, NeurIPS 2023, as their code evaluates); everything else as it is.
+    """
+    columns = []
+    for slot in layout:
+        part = codes[:, slot.start:slot.stop]
+        if slot.role == "factor" and part.shape[1] > 1:
+            part = (part @ principal_direction(part))[:, None]
+        columns.append(part)
+    return torch.cat(columns, 1)
 
 
 def effect(method: Method, factor: Factor, bases: Tensor) -> float:

@@ -5,12 +5,14 @@ file in `engine/methods/` whose class carries `@register`; its name is the file'
 """
 
 import importlib
+import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Generator, Tensor, nn
 
 
@@ -50,6 +52,7 @@ class Method(nn.Module, ABC):
     Config: ClassVar[type]  # frozen dataclass: drives the command line, saved beside the weights
     training_only: ClassVar[tuple[str, ...]] = ()  # submodules that only `loss` needs; model folders lack them
     ordered: ClassVar[bool] = False  # slots come in an order that means something, which the page keeps
+    stored: ClassVar[torch.dtype] = torch.float32  # of the weights in a model folder
 
     channels: int
     code_size: int
@@ -71,6 +74,15 @@ class Method(nn.Module, ABC):
     def decode(self, code: Tensor) -> Tensor:
         """Codes (B, D) -> images (B, C, 64, 64) in [0, 1]."""
 
+    def refine(self, code: Tensor) -> Tensor:
+        """What `decode` answers, with more care where a method has a quick way and a slow one."""
+        return self.decode(code)
+
+    def represent(self, x: Tensor) -> Tensor:
+        """Images (B, C, 64, 64) -> what scores look at (B, R): their codes, or as many of the first slots
+        as are factors where the rest is a copy of the picture."""
+        return self.encode(x)
+
     @abstractmethod
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         """Images (B, C, 64, 64) in [0, 1] and the step number (a 0-d tensor, so that schedules
@@ -79,9 +91,23 @@ class Method(nn.Module, ABC):
         `stage` counts the boundaries of `stages` already passed.
         """
 
+    def prepare(self, pictures: Callable[[int], Tensor]) -> None:
+        """Look at training images before the first step, also before the first after an interruption.
+
+        pictures: a function of a number n that answers with n of them, or all if there are fewer, the same
+        whenever it is asked: (n, C, 64, 64) uint8. What is kept here is not saved with the run.
+        """
+
+    def finish(self, pictures: Callable[[int], Tensor]) -> None:
+        """Look at them again after the last step, and settle what the code's axes are."""
+
     def stages(self) -> tuple[int, ...]:
         """Steps at which `loss` changes its form; the trainer captures a new graph there."""
         return ()
+
+    def rate(self, step: Tensor, steps: int, stage: int) -> Tensor:
+        """Share of the peak learning rate at `step` (0-d) of a run of `steps`: a cosine to 0."""
+        return 0.5 * (1 + torch.cos(math.pi * step / steps))
 
     def groups(self) -> list[dict]:
         """Optimiser groups; an entry may carry its own `betas`."""

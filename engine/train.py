@@ -30,7 +30,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from engine import export
-from engine.data import Dataset, load, materialise, split
+from engine.data import Dataset, load, materialise, sample, split
 from engine.files import write_atomically
 from engine.method import Method, method, methods
 
@@ -48,7 +48,7 @@ class Plan:
     starts: int = 1                       # initialisations of each seed; the one with the lowest loss goes on
     start_steps: int = 1_500              # steps that each of them gets before it is judged
     batch: int = 64                       # images per step and seed
-    lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine
+    lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine, or one for each stage
     precision: Literal["bf16", "fp32"] = "bf16"  # of convolutions and products on a GPU; a CPU uses fp32
     capture: bool = True                  # capture the step in a CUDA graph
     compile: bool = True                  # fuse the captured step's small kernels with torch.compile
@@ -81,13 +81,14 @@ class Run:
         )
         # Worth its start-up time only where kernels, not the interpreter, are the cost.
         fuse = plan.compile and plan.capture and device.type == "cuda"
+        torch._dynamo.config.recompile_limit = 256  # every stage of every seed has code of its own
         self.loss = torch.compile(self.model.loss) if fuse else self.model.loss
         self.names: list[str] = []                   # of the loss terms
         self.sums = torch.zeros(1, device=device)    # steps since the last row, then each term
 
     def advance(self, draw: Callable[[Generator], Tensor], step: Tensor, stage: int) -> None:
         """One optimiser step on a batch of its own."""
-        self.lr.copy_(self.plan.lr * 0.5 * (1 + torch.cos(math.pi * step / self.plan.steps)))
+        self.lr.copy_(self.plan.lr * self.model.rate(step, self.plan.steps, stage))
         x = draw(self.generator).contiguous(memory_format=self.layout)
         with self.autocast:
             terms = self.loss(x, step, self.generator, stage)
@@ -150,7 +151,9 @@ class Trainer:
         self.draw = batches(dataset, plan.batch, device)
         self.boundaries = self.runs[0].model.stages()
         self.captured: tuple[int, torch.cuda.CUDAGraph] | None = None
+        self.pictures = lambda count: sample(dataset, count, device)
         for run in self.runs:
+            run.model.prepare(self.pictures)
             run.prepare()
 
     def advance(self, number: int) -> None:
@@ -350,6 +353,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
             if done % plan.save_every == 0 or done == plan.steps:
                 trainer.save(state, history, options)
     write_atomically(out / "log.json", json.dumps(history, indent=1).encode() + b"\n")
+    for run in trainer.runs:
+        run.model.finish(trainer.pictures)
     command = "python -m engine.train " + " ".join(sys.argv[1:])
     return [export.export(out / f"seed{run.seed}", run.model, dataset, options, command, run.seed, history[-1:])
             for run in trainer.runs]

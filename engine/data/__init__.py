@@ -1,6 +1,7 @@
 """Every data set by one name or path, and its images brought to a device.
 
-Three sets are rendered and need no file; the published ones and your own pictures are read from disk.
+Three sets are rendered and need no file, glyphs are shipped; the published ones and your own pictures or fonts
+are read from disk.
 """
 
 import os
@@ -13,9 +14,11 @@ from tqdm import tqdm
 
 from engine.data.arrays import DataError, is_hdf5
 from engine.data.dataset import SIZE, Dataset, Grid, KnownFactor, split
-from engine.data.folder import LIMIT, ImageFolder
+from engine.data.folder import LIMIT, SUFFIXES, ImageFolder
 
-__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "load", "materialise", "split"]
+__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "load", "materialise", "sample", "split"]
+
+FONTS = {".ttf", ".otf", ".ttc"}  # suffixes that make a folder without pictures one of fonts
 
 
 def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
@@ -34,17 +37,35 @@ def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
     if name == "faces":
         from engine.data.faces import Faces
         return Faces()
+    if name == "glyphs":
+        from engine.data.glyphs import Glyphs
+        return Glyphs()
+    if name.startswith("manifold-"):
+        from engine.data.manifolds import rendered
+        return rendered(name)
     path = Path(os.path.abspath(Path(name).expanduser()))  # so that "." has a name, too
     kind = _kind(path) if name else "unknown"
     if kind == "pictures":
         return ImageFolder(path, crop, limit)
+    if kind == "fonts":
+        from engine.data.glyphs import Glyphs
+        return Glyphs(path)
     if kind == "unknown":
         raise DataError(
-            f"Unknown data set {name!r}: give dsprites, shapes3d, faces, or the path of an official file "
-            "(dSprites .npz, 3dshapes.h5, MPI3D .npz), of Cars3D's folder, or of a folder or zip of pictures."
+            f"Unknown data set {name!r}: give dsprites, shapes3d, faces, glyphs, manifold-NAME, or the path of an "
+            "official file (dSprites .npz, 3dshapes.h5, MPI3D .npz), of Cars3D's folder, of a folder of fonts, or of "
+            "a folder or zip of pictures."
         )
     from engine.data.official import read_arrays, read_cars3d
     return read_cars3d(path) if kind == "cars3d" else read_arrays(path)
+
+
+def sample(dataset: Dataset, count: int, device: torch.device | str) -> Tensor:
+    """`count` training images, or all where there are fewer, drawn without repetition and the same every
+    time: (n, C, 64, 64) uint8 on `device`."""
+    index, _ = split(len(dataset))
+    order = torch.randperm(len(index), generator=torch.Generator().manual_seed(0))
+    return materialise(dataset, index[order[:count]], device)
 
 
 def materialise(dataset: Dataset, index: Tensor, device: torch.device | str, batch: int = 2048) -> Tensor:
@@ -59,10 +80,12 @@ def materialise(dataset: Dataset, index: Tensor, device: torch.device | str, bat
 
 
 def _kind(path: Path) -> str:
-    """What `load` would find at `path`: arrays, cars3d, pictures or unknown."""
+    """What `load` would find at `path`: arrays, cars3d, fonts, pictures or unknown."""
     if path.is_dir():
-        is_cars = (path / "list.txt").is_file() and any(path.glob("car_*_mesh.mat"))
-        return "cars3d" if is_cars else "pictures"
+        if (path / "list.txt").is_file() and any(path.glob("car_*_mesh.mat")):
+            return "cars3d"
+        suffixes = {p.suffix.lower() for p in path.rglob("*")}
+        return "fonts" if suffixes & FONTS and not suffixes & SUFFIXES else "pictures"
     if not path.is_file():
         return "unknown"
     if path.suffix in {".npz", ".h5", ".hdf5"} or is_hdf5(path):

@@ -79,6 +79,23 @@ def test_a_model_comes_back_bit_for_bit(folder):
     assert not model.training and not any(p.requires_grad for p in model.parameters())
 
 
+def test_weights_may_be_stored_at_half_precision(tmp_path):
+    class Half(type(tiny_vae())):
+        stored = torch.float16
+
+    model, images = tiny_vae(), noise(64)
+    table, mean = factors.fit(model, images), torch.zeros(model.code_size)
+    sizes = []
+    for kind in (type(model), Half):
+        model.__class__ = kind
+        checkpoint.save(tmp_path, model, table, mean, "shapes3d", "# A card\n", {})
+        sizes.append((tmp_path / "model.safetensors").stat().st_size)
+    assert sizes[1] < 0.55 * sizes[0]
+    loaded = checkpoint.load(tmp_path)[0].state_dict()
+    for name, tensor in model.state_dict().items():
+        assert loaded[name].dtype == torch.float32 and torch.equal(loaded[name], tensor.half().float())
+
+
 def test_saving_what_was_loaded_writes_the_same_bytes(folder, tmp_path):
     model, table, config = checkpoint.load(folder)
     card = (folder / "card.md").read_text()

@@ -114,6 +114,29 @@ def test_codes_come_in_the_order_asked_for():
     assert np.array_equal(codes, np.stack(one_by_one))
 
 
+def test_a_vector_factor_counts_as_its_principal_component_and_a_copied_picture_not_at_all():
+    class Vectors(Reader):
+        code_size = 9
+
+        def layout(self):
+            return Slot(0, 2), Slot(2, 4), Slot(4, 6), Slot(6, 9, "residual")
+
+        def represent(self, x):
+            return torch.stack([super().encode(x), torch.zeros(len(x), 3)], 2).flatten(1)
+
+        def encode(self, x):
+            return torch.cat([self.represent(x), super().encode(x)], 1)
+
+        def decode(self, code):
+            return super().decode(code[:, :6:2])
+
+    index = torch.arange(200)
+    seen = evaluate.encode(Vectors(), Levels(), index, torch.device("cpu"))
+    np.testing.assert_allclose(seen, evaluate.encode(Reader(), Levels(), index, torch.device("cpu")), atol=1e-6)
+    both = [evaluate.score(model, Levels(), torch.device("cpu")) for model in (Vectors(), Reader())]
+    assert both[0] == pytest.approx(both[1], abs=1e-3)
+
+
 def test_scores_are_written_beside_the_model_and_covered_by_its_manifest(tmp_path, monkeypatch):
     folder = save_tiny(tmp_path / "tiny", channels=1, data="levels")
     monkeypatch.setattr(evaluate, "load", lambda name: {"levels": Levels()}[name])

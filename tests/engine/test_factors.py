@@ -208,6 +208,25 @@ def test_a_direction_does_not_depend_on_where_the_data_lies():
     assert near.argmax() == 1 and near[1] > 0.99
 
 
+# --- what scores see
+
+def test_a_score_sees_one_number_of_a_vector_factor_and_all_of_the_rest():
+    layout = Slot(0, 3), Slot(3, 4), Slot(4, 6, "residual"), Slot(6, 8, "style")
+    codes = random(500, 8) * torch.tensor([1.0, 4, 1, 1, 1, 1, 1, 1])
+    seen = factors.readings(layout, codes)
+    assert seen.shape == (500, 6)
+    torch.testing.assert_close(seen[:, 0], codes[:, :3] @ factors.principal_direction(codes[:, :3]))
+    assert abs(np.corrcoef(seen[:, 0], codes[:, 1])[0, 1]) > 0.99
+    assert torch.equal(seen[:, 1:], codes[:, 3:])
+
+
+def test_scalars_are_seen_as_they_are_and_codes_may_end_early():
+    codes = random(500, 8)
+    assert torch.equal(factors.readings(scalars(*["factor"] * 3, "residual"), codes[:, :4]), codes[:, :4])
+    vectors = Slot(0, 2), Slot(2, 4), Slot(4, 8, "residual")
+    assert torch.equal(factors.readings(vectors, codes[:, :4]), factors.readings(vectors, codes)[:, :2])
+
+
 # --- on disk
 
 def table():

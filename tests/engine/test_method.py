@@ -2,16 +2,20 @@
 
 import dataclasses
 import importlib
+import itertools
 import pkgutil
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import engine.methods
 from engine.method import Method, Slot, method, methods, named_slots
 
 METHODS = methods()
 NARROW = {"encoder_width": 8, "decoder_width": 8, "discriminator_width": 64}
+# Diffusion starts where a thousandth of the signal is left, and multiplies rounding errors by as much.
+ROUNDING = {name: {"atol": 2e-3, "rtol": 2e-3} for name in ("disdiff", "encdiff")}
 GENTLE = {"annealed": {"gamma": 3.0, "capacity_full": 1}, "dotvae": {"decoder_width": 32}}
 
 
@@ -23,7 +27,9 @@ def build(name, channels=1, seed=0):
     config = cls.Config(**{k: value for k, value in NARROW.items() if k in fields} | GENTLE.get(name, {}))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cls(config, channels)
+        model = cls(config, channels)
+    model.prepare(lambda count: (255 * discs(min(count, 400))).byte().expand(-1, channels, -1, -1))
+    return model
 
 
 def discs(count, seed=0):
@@ -99,8 +105,35 @@ def test_encode_and_decode_are_deterministic_and_treat_images_one_by_one(name):
         code = model.encode(x)
         assert torch.equal(model.encode(x), code)
         assert torch.equal(model.decode(code), model.decode(code))
-        torch.testing.assert_close(model.encode(x[2:3])[0], code[2])
-        torch.testing.assert_close(model.decode(code[2:3])[0], model.decode(code)[2])
+        torch.testing.assert_close(model.encode(x[2:3])[0], code[2], **ROUNDING.get(name, {}))
+        torch.testing.assert_close(model.decode(code[2:3])[0], model.decode(code)[2], **ROUNDING.get(name, {}))
+
+
+def test_what_scores_see_is_the_beginning_of_the_code(name):
+    model, x = build(name).eval(), discs(4)
+    with torch.inference_mode():
+        seen = model.represent(x)
+        torch.testing.assert_close(seen, model.encode(x)[:, :seen.shape[1]])
+    ends = [slot.stop for slot in model.layout() if slot.role != "residual"]
+    assert seen.shape[1] in (max(ends), model.code_size)
+
+
+def test_a_refined_picture_has_the_form_of_any_other(name):
+    model = build(name).eval()
+    with torch.inference_mode():
+        code = model.encode(discs(2))
+        image = model.refine(code)
+        assert image.shape == (2, 1, 64, 64) and image.min() >= 0 and image.max() <= 1
+        torch.testing.assert_close(image, model.decode(code), **ROUNDING.get(name, {}))
+
+
+def test_the_learning_rate_begins_above_nothing_and_ends_at_nothing(name):
+    model = build(name)
+    ends = (*model.stages(), 60_000)
+    for stage, (first, last) in enumerate(itertools.pairwise((0, *ends))):
+        shares = [model.rate(torch.tensor(step), 60_000, stage).item() for step in range(first, last, 50)]
+        assert 0 < min(shares) and max(shares) <= 1
+    assert model.rate(torch.tensor(60_000), 60_000, len(ends) - 1).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_optimiser_groups_hold_every_parameter_once(name):
@@ -121,6 +154,23 @@ def test_the_loss_is_named_finite_scalars_at_every_stage(name):
         answer = terms(build(name), discs(4), stage, step=step)
         assert "loss" in answer and len(answer) > 1
         assert all(value.shape == () and value.isfinite() for value in answer.values())
+
+
+class Blind(TorchDispatchMode):
+    """Refuses what makes a GPU wait for the host, or a shape depend on values: neither can be recorded."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        called = str(func)
+        assert not any(word in called for word in ("_local_scalar_dense", "nonzero", "masked_select", "unique")), called
+        return func(*args, **kwargs or {})
+
+
+def test_a_step_can_be_recorded(name):
+    for stage, step in enumerate((0, *build(name).stages())):
+        model, x, number = build(name), discs(4), torch.tensor(step)
+        with Blind():
+            model.rate(number, 10**6, stage)
+            model.loss(x, number, torch.Generator().manual_seed(0), stage)["loss"].backward()
 
 
 def test_the_losss_randomness_is_its_generators(name):

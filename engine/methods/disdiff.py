@@ -1,0 +1,311 @@
+"""DisDiff: the gradient field of a diffusion model, split into one field for each factor.
+
+Yang, Wang, Lu, Zheng, "DisDiff: Unsupervised Disentanglement of Diffusion Probabilistic Models",
+NeurIPS 2023, https://arxiv.org/abs/2301.13721 [DisDiff]. Only its abstract and introduction could be
+read; the losses are those of the authors' code. Not the image protection of the same name.
+
+An unconditional diffusion model on latents is trained, then frozen. An encoder E reads N factors z^c
+from a picture, and a decoder G answers each of them with a sub-gradient, G^c = grad log p(z^c | x_t).
+By Bayes' rule their sum turns the model into a conditional one,
+
+    eps(x_t, t, z) = eps(x_t, t) - noise_t (G^1 + ... + G^N),
+
+which must reconstruct the picture. And the prediction of x_0 by one sub-gradient alone, read again by
+E, must differ from the unconditional one in that factor only (invariance), and by becoming what E reads
+from the picture (variance).
+
+Departures from the authors' code, all for training in minutes and for sliders:
+  * E reads latents, so that the losses need no decoder of images; the latents are of a KL autoencoder
+    (theirs: mainly VQ), the nets are small, and G has decoder blocks of its own on the frozen features;
+  * factors are standardised, and normalised by groups within E. With free codes their scale would be
+    the temperature of the two cross-entropies;
+  * the same coefficient, noise_t, in training and sampling (theirs differs within the first twenty times);
+  * squared error, in stage 2 with PDAE's weight, where theirs is the absolute one without a weight;
+  * the two losses count at medium times only (`between`), from the moment that G says something (`ramp`),
+    and their weight has a bound (`most`): it grows like 1 / signal_t^2;
+  * a factor is left out of the sum in a share of the pictures (`omitted`), so that partial sums are known;
+  * embeddings of the factors' identities start orthonormal and are free then (theirs stay so);
+  * no moving averages: the learning rate of every stage falls to 0, which has their effect.
+
+The student is ours: one net of all factors at once, which learns the straight way from noise to data
+[Liu, Gong, Liu, "Flow Straight and Fast", ICLR 2023: FSF], first on data, then on what the model makes
+of noise, half of the time at its first step. One step of it is what is seen while a slider moves.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy, interpolate
+
+from engine import gaussian
+from engine.diffusion import Schedule
+from engine.latent import LATENTS, LIMIT, SIDE, LatentMethod, unit
+from engine.method import Paper, register
+from engine.unet import GROUPS, TIME, Block, TimeEmbedding, Tokens, UNet, zeroed
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of DisDiff."""
+
+    factors: int = 12                      # N
+    size: int = 16                         # numbers in the code z^c of each
+    encoder_width: int = 32                # of the autoencoder: channels of the first convolution
+    decoder_width: int = 32                # channels of its last hidden layer
+    unet_width: int = 48                   # of the diffusion model, at 16 pixels
+    field_width: int = 48                  # of G
+    student_width: int = 48                # of the student, at 16 pixels
+    kl_weight: float = 1e-6                # of the autoencoder's latents
+    gamma: float = 0.05                    # weight of the disentangling losses
+    invariance_weight: float = 1.0         # share of that for invariance
+    variance_weight: float = 1.0           # and for variance
+    stop_gradient: bool = True             # their weight is a number, not to be trained
+    temperature: float = 1.0               # of their cross-entropies
+    most: float = 0.25                     # largest squared change of x_0 that counts as weight
+    between: tuple[float, float] = (0.1, 0.8)  # times, as shares of T, at which they count
+    ramp: tuple[int, int] = (500, 1_500)   # steps of the stage in which gamma is reached
+    omitted: float = 0.1                   # share of pictures with one factor left out of the sum
+    autoencoder_until: int = 5_000         # steps: the autoencoder
+    diffusion_until: int = 25_000          # the diffusion model
+    disentangled_until: int = 50_000       # E and G
+    data_until: int = 55_000               # the student, on data; then on the model's own pictures
+    rates: tuple[float, float, float, float, float] = (1.0, 0.8, 0.5, 0.8, 0.8)  # peaks, as shares of --lr
+    warm_up: int = 300                     # steps from the start of a stage to its peak
+    quick_steps: int = 1                   # of the student
+    slow_steps: int = 10                   # of the model, from noise and to it
+    taught: int = 64                       # pictures that the model makes for the student in each step
+
+
+class FactorEncoder(nn.Module):
+    """E: latents (B, 4, 16, 16) -> factors before they are standardised (B, N, d)."""
+
+    def __init__(self, count: int, size: int, width: int = 48):
+        super().__init__()
+        wide = 2 * width
+        self.layers = nn.Sequential(
+            nn.Conv2d(LATENTS, width, 3, 1, 1), nn.GroupNorm(GROUPS, width), nn.SiLU(),
+            nn.Conv2d(width, wide, 4, 2, 1), nn.GroupNorm(GROUPS, wide), nn.SiLU(),    # 8x8
+            nn.Conv2d(wide, wide, 4, 2, 1), nn.GroupNorm(GROUPS, wide), nn.SiLU(),     # 4x4
+            nn.Conv2d(wide, wide, 3, 1, 1), nn.GroupNorm(GROUPS, wide), nn.SiLU(),
+            nn.Flatten(), nn.Linear(wide * SIDE, count * size), nn.Unflatten(1, (count, size)),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents).float()
+
+
+class SubGradients(nn.Module):
+    """G: features of the frozen model, times (B,) and factors (B, N, d) -> sub-gradients
+    (B, N, 4, 16, 16), 0 before training.
+
+    One net for all factors, which are folded into the batch: none can see another one. What tells
+    them apart is an embedding of their number.
+    """
+
+    def __init__(self, features: list[int], count: int, size: int, width: int):
+        super().__init__()
+        self.time = TimeEmbedding()
+        self.identity = nn.Parameter(nn.init.orthogonal_(torch.empty(count, TIME)) * TIME**0.5)
+        self.value = nn.Sequential(nn.Linear(size, TIME), nn.SiLU(), nn.Linear(TIME, TIME))
+        self.projections = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in features)
+        self.blocks = nn.ModuleList(Block(width, width) for _ in features)
+        self.out = nn.Sequential(nn.GroupNorm(GROUPS, width), nn.SiLU(), zeroed(nn.Conv2d(width, LATENTS, 3, 1, 1)))
+
+    def forward(self, features: tuple[Tensor, ...], t: Tensor, z: Tensor) -> Tensor:
+        count = z.shape[1]
+        condition = self.time(t)[:, None] + self.identity + self.value(z)              # (B, N, TIME)
+        condition, h = condition.flatten(0, 1), None
+        for feature, projection, block in list(zip(features, self.projections, self.blocks, strict=True))[::-1]:
+            seen = projection(feature).repeat_interleave(count, 0)                     # (B * N, w, s, s)
+            h = block(seen if h is None else seen + interpolate(h, scale_factor=2.0), condition)
+        return self.out(h).float().unflatten(0, (-1, count))
+
+
+def disentangling_losses(
+    alone: Tensor, moved: Tensor, target: Tensor, chosen: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropies of naming the factor whose sub-gradient was applied, each (B,), and whether the
+    first one names it (B,)  [DisDiff, the invariant and the variant loss].
+
+    alone, moved (B, N, d): what E reads from the unconditional prediction of x_0, and from that with one
+    sub-gradient; target: from x_0 itself. chosen (B,): the number of the sub-gradient.
+    Invariance: which factor has changed? Variance: which one has come nearer to its target?
+    """
+    changed = (moved - alone).norm(dim=2)                                              # (B, N)
+    nearer = (alone - target).norm(dim=2) - (moved - target).norm(dim=2)
+    invariance, variance = (cross_entropy(v / temperature, chosen, reduction="none") for v in (changed, nearer))
+    return invariance, variance, (changed.argmax(1) == chosen).float()
+
+
+@register
+class DisDiff(LatentMethod):
+    """Autoencoder, frozen diffusion model, factors with their sub-gradients, and a student of one step."""
+
+    paper = Paper(
+        title="DisDiff: Unsupervised Disentanglement of Diffusion Probabilistic Models",
+        authors="Yang, Wang, Lu, Zheng",
+        year=2023,
+        link="https://arxiv.org/abs/2301.13721",
+        not_to_confuse="the DisDiff that protects images from diffusion models",
+    )
+    Config = Config
+
+    def __init__(self, config: Config, channels: int):
+        super().__init__(config, channels, config.factors, config.size)
+        self.schedule = Schedule("linear")
+        self.base = UNet(LATENTS, config.unet_width)
+        self.encoder = FactorEncoder(config.factors, config.size)
+        self.fields = SubGradients(self.base.widths, config.factors, config.size, config.field_width)
+        self.tokens = Tokens(config.factors, config.size, 64, 32)
+        self.student = UNet(LATENTS, config.student_width, (1, 2, 2), context=32)
+
+    def stages(self) -> tuple[int, ...]:
+        config = self.config
+        return config.autoencoder_until, config.diffusion_until, config.disentangled_until, config.data_until
+
+    def read(self, x: Tensor, latents: Tensor) -> Tensor:
+        return self.standard(self.encoder(latents))
+
+    def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
+        if stage == 0:
+            return self.autoencoder.loss(x, self.config.kl_weight, generator)
+        with torch.no_grad():
+            latents = self.autoencoder.encode(x)
+        if stage == 1:
+            return self.diffuse(latents, generator)
+        if stage == 2:
+            return self.disentangle(latents, step, generator)
+        if stage == 3:
+            with torch.no_grad():
+                z = self.read(x, latents)
+            return self.straighten(gaussian.like(latents, generator), latents, z, generator)
+        return self.straighten(*self.lesson(latents[:self.config.taught], generator), generator)
+
+    # --- stage 1: the unconditional model
+
+    def diffuse(self, latents: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """Error of the noise that `base` predicts [Ho et al., NeurIPS 2020, eq. 14]."""
+        t = torch.randint(self.schedule.steps, (len(latents),), generator=generator, device=latents.device)
+        eps = gaussian.like(latents, generator)
+        loss = ((self.base(self.schedule.noised(latents, t, eps), t)[0] - eps) ** 2).mean()
+        return {"loss": loss, "diffusion": loss}
+
+    # --- stage 2: factors and sub-gradients
+
+    def disentangle(self, latents: Tensor, step: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """Reconstruction by all sub-gradients, and the disentangling losses of one of them."""
+        config, schedule, rows = self.config, self.schedule, len(latents)
+        t = self.times(rows, generator)
+        eps = gaussian.like(latents, generator)
+        x_t = schedule.noised(latents, t, eps)
+        raw = self.encoder(latents)
+        centre, spread = self.standard.follow(raw)
+        z = (raw - centre) / spread
+        with torch.no_grad():
+            base, features = self.base(x_t, t)
+        fields = self.fields(features, t, z)
+        noise = schedule.noise[t][:, None, None, None]
+
+        draw = torch.randint(config.factors, (2, rows), generator=generator, device=t.device)
+        share = torch.rand(rows, 1, generator=generator, device=t.device)
+        number = torch.arange(config.factors, device=t.device)
+        on = 1 - (number == draw[0, :, None]) * (share < config.omitted).float()       # (B, N)
+        reconstruction = schedule.error(base - noise * summed(fields, on), eps, t).mean()
+
+        chosen = draw[1]
+        one = summed(fields, (number == chosen[:, None]).float())                      # G^c
+        alone = schedule.clean(x_t, t, base)
+        moved = schedule.clean(x_t, t, base - noise * one)
+        frozen = {name: p.detach() for name, p in self.encoder.named_parameters()}
+        again = lambda x_0: (functional_call(self.encoder, frozen, (x_0,)) - centre.detach()) / spread.detach()  # noqa: E731
+        invariance, variance, right = disentangling_losses(
+            again(alone), again(moved), z.detach(), chosen, config.temperature
+        )
+        weight = ((alone - moved) ** 2).mean((1, 2, 3))
+        weight = (weight.detach() if config.stop_gradient else weight).clamp(max=config.most)
+        first, last = config.ramp
+        ramp = ((step - config.diffusion_until - first) / max(last - first, 1)).clamp(0, 1)
+        low, high = (share * schedule.steps for share in config.between)
+        weight = config.gamma * ramp * ((t >= low) & (t <= high)) * weight
+        both = config.invariance_weight * invariance + config.variance_weight * variance
+        return {
+            "loss": reconstruction + (weight * both).mean(), "reconstruction": reconstruction,
+            "invariance": invariance.mean(), "variance": variance.mean(),
+            "weight": weight.mean(), "right": right.mean(),
+        }
+
+    def times(self, count: int, generator: Generator) -> Tensor:
+        """Times (count,): half of them from all, half from those at which the disentangling losses count."""
+        total, device = self.schedule.steps, self.schedule.noise.device
+        anywhere = torch.randint(total, (count,), generator=generator, device=device)
+        low, high = (round(share * total) for share in self.config.between)
+        within = torch.randint(low, high, (count,), generator=generator, device=device)
+        return torch.where(torch.arange(count, device=device) % 2 == 0, anywhere, within)
+
+    def predict(self, x: Tensor, t: Tensor, z: Tensor, on: Tensor | None = None) -> Tensor:
+        """The noise in latents x (B, 4, 16, 16) at times t (B,), given factors z (B, N, d).
+
+        on (N,) or (B, N): strength of each sub-gradient, 1 if not given; 0 switches it off alone.
+        """
+        base, features = self.base(x, t)
+        on = torch.ones_like(z[:, :, 0]) if on is None else on
+        return base - self.schedule.noise[t][:, None, None, None] * summed(self.fields(features, t, z), on)
+
+    def noise_of(self, latents: Tensor, z: Tensor) -> Tensor:
+        return self.schedule.invert(lambda x, t: self.predict(x, t, z), latents, self.config.slow_steps, limit=LIMIT)
+
+    def slow(self, noise: Tensor, z: Tensor, on: Tensor | None = None) -> Tensor:
+        """Noise and factors -> latents by the diffusion model itself; `on` as in `predict`."""
+        return self.schedule.dpm(lambda x, t: self.predict(x, t, z, on), noise, self.config.slow_steps, LIMIT)
+
+    # --- stages 3 and 4: the student
+
+    def velocity(self, x: Tensor, time: Tensor, z: Tensor) -> Tensor:
+        """Which way data lies from x (B, 4, 16, 16) at `time` (B,), 0 at the noise and 1 at the data."""
+        return self.student(x, self.schedule.steps * time, self.tokens(z))[0]
+
+    def quick(self, noise: Tensor, z: Tensor) -> Tensor:
+        x, steps = noise, self.config.quick_steps
+        for k in range(steps):
+            x = x + self.velocity(x, torch.full_like(x[:, 0, 0, 0], k / steps), z) / steps
+        return x
+
+    def straighten(self, noise: Tensor, latents: Tensor, z: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """Error of the student's velocity on straight lines from noise to latents  [FSF, eq. 1], as a
+        pseudo-Huber of its root mean square. In half of the rows at the noise itself, where the one step
+        begins; in the others mostly near both ends, by the arcsine law."""
+        rows = len(latents)
+        share = torch.rand(rows, generator=generator, device=latents.device)
+        time = torch.where(torch.arange(rows, device=share.device) % 2 == 0, 0, (torch.pi / 2 * share).sin() ** 2)
+        x = torch.lerp(noise, latents, time[:, None, None, None])
+        wrong = ((self.velocity(x, time, z) - (latents - noise)) ** 2).mean((1, 2, 3))
+        loss = ((wrong + 0.01**2).sqrt() - 0.01).mean()
+        return {"loss": loss, "velocity": wrong.mean(), "one_step": wrong[::2].mean()}
+
+    @torch.compiler.disable  # its many evaluations would be fused for minutes
+    @torch.no_grad()
+    def lesson(self, latents: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise, the latents that the model makes of it, and the factors it was given: those of pictures with
+        up to two exchanged. Every fourth noise is that of the picture itself, as when it is edited."""
+        with torch.autocast(latents.device.type, enabled=False):  # it is to be what a page will show
+            z = self.standard(self.encoder(latents))
+            quarter = len(latents) // 4
+            noise = gaussian.like(latents[quarter:], generator)
+            if quarter:
+                noise = torch.cat([unit(self.noise_of(latents[:quarter], z[:quarter])), noise])
+            z = exchanged(z, generator)
+            return noise, self.slow(noise, z), z
+
+
+def summed(fields: Tensor, on: Tensor) -> Tensor:
+    """Sub-gradients (B, N, 4, 16, 16), each times its strength in `on` (N,) or (B, N): their sum (B, 4, 16, 16)."""
+    return (fields * on[..., None, None, None]).sum(1)
+
+
+def exchanged(z: Tensor, generator: Generator) -> Tensor:
+    """Factors (B, N, d) with none, one or two of every row taken from its neighbour."""
+    order = torch.rand(z.shape[:2], generator=generator, device=z.device).argsort(1)
+    number = torch.randint(3, (len(z), 1), generator=generator, device=z.device)
+    return torch.where((order < number)[:, :, None], z.roll(1, 0), z)
