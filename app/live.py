@@ -55,7 +55,7 @@ def lanes(sessions: Sessions) -> list[Callable[[Any], dict]]:
 
     def frame(request: Any) -> dict:
         """The exact picture."""
-        return answered(request, lambda ask: engine.decode(
+        return answered(request, lambda ask: engine.refine(
             ask.model, sessions.edited(ask)[None], lane=(ask.page, "frame"),
         ))
 
@@ -92,7 +92,7 @@ def answered(request: Any, work: Callable[[Ask], Any]) -> dict:
 
 def view(sessions: Sessions, model: str, base: str) -> dict:
     """What the canvas shows when a page turns to this model and base: the value of LiveCanvas."""
-    image = sessions.engine.decode(model, sessions.code(model, base)[None]).get()[0]
+    image = sessions.engine.refine(model, sessions.code(model, base)[None]).get()[0]
     original = sessions.original(base)
     return {
         "model": model,

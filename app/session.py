@@ -113,7 +113,7 @@ class Sessions:
 
     def draw(self, ask: Ask) -> np.ndarray:
         """The picture a page asks for, (64, 64, 3) uint8."""
-        return self.engine.decode(ask.model, self.edited(ask)[None]).get()[0]
+        return self.engine.refine(ask.model, self.edited(ask)[None]).get()[0]
 
     def dials(self, model: str, base: str) -> list[Dial]:
         """The sliders of a model in the order of their rank, standing where the base has them."""

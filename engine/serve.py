@@ -9,7 +9,7 @@ model are merged into one batch. Models are shared and immutable.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import count
@@ -83,7 +83,7 @@ class _Waiting:
 
     stamp: int
     model: str
-    work: str                       # 'encode' or 'decode'
+    work: str                       # 'encode', 'decode' or 'refine'
     rows: Tensor
     since: float
     future: Future
@@ -130,6 +130,11 @@ class Engine:
     def decode(self, model: str, codes: np.ndarray, lane: Hashable = None) -> Answer:
         """Codes (B, D) finite -> images (B, 64, 64, 3) uint8."""
         return self._ask(model, "decode", codes, lane)
+
+    def refine(self, model: str, codes: np.ndarray, lane: Hashable = None) -> Answer:
+        """The same with more care, where a model has a quick way and a slow one; for what stands still."""
+        slow = isinstance(model, str) and model in self._nets and type(self._nets[model]).refine is not Method.refine
+        return self._ask(model, "refine" if slow else "decode", codes, lane)
 
     def films(
         self, model: str, code: np.ndarray, names: Sequence[str], frames: int, lane: Hashable = None
@@ -302,13 +307,13 @@ class Engine:
             if net.channels == 1:
                 x = x.mean(1, keepdim=True)
             return net.encode(x).cpu().numpy()
-        if self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
+        if batch[0].work == "decode" and self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
             return self._decode_graphed(name, rows).cpu().numpy()
-        return self._pixels(net, rows).cpu().numpy()
+        return self._pixels(net.refine if batch[0].work == "refine" else net.decode, rows).cpu().numpy()
 
-    def _pixels(self, net: Method, rows: Tensor) -> Tensor:
+    def _pixels(self, draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """Codes -> RGB bytes (B, 64, 64, 3), on the device."""
-        x = (255 * net.decode(rows)).round().to(torch.uint8)
+        x = (255 * draw(rows)).round().to(torch.uint8)
         return x.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
 
     def _decode_graphed(self, name: str, rows: Tensor) -> Tensor:
@@ -319,11 +324,11 @@ class Engine:
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
-                self._pixels(net, static)  # libraries choose their algorithms outside the recording
+                self._pixels(net.decode, static)  # libraries choose their algorithms outside the recording
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                output = self._pixels(net, static)
+                output = self._pixels(net.decode, static)
             self._graphs[name, size] = graph, static, output
         graph, static, output = self._graphs[name, size]
         static[:len(rows)] = rows

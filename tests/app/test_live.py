@@ -103,8 +103,8 @@ def test_newer_request_of_a_page_takes_the_place_of_one_that_waits(canvas, sessi
         assert options["lane"] == ("p", "frame")
         return type(real)(stamp=1, stale=True)
 
-    real = sessions.engine.decode("first", sessions.code("first", "seed:1")[None])
-    monkeypatch.setattr(sessions.engine, "decode", replaced)
+    real = sessions.engine.refine("first", sessions.code("first", "seed:1")[None])
+    monkeypatch.setattr(sessions.engine, "refine", replaced)
     assert canvas["frame"](ask()) == {"stamp": 3, "stale": True}
 
 

@@ -132,6 +132,15 @@ def test_answers_are_what_the_net_makes(engine, name):
     assert np.allclose(engine.encode(name, images).get(), NETS[name].encode(x).numpy(), atol=1e-5)
 
 
+def test_a_model_with_a_slow_way_is_refined_by_it_and_others_are_decoded(fresh, monkeypatch):
+    rows = codes(3)
+    assert same(fresh.refine("first", rows).get(), decoded("first", rows))
+    monkeypatch.setattr(type(NETS["first"]), "refine", lambda self, code: self.decode(code) * 0)
+    assert (fresh.refine("first", rows).get() == 0).all()
+    assert same(fresh.decode("first", rows).get(), decoded("first", rows))
+    assert fresh.refine("no such", rows).error.startswith("There is no model")
+
+
 def test_a_grey_model_answers_grey(engine):
     images = engine.decode("third-grey", codes(3)).get()
     assert (images == images[..., :1]).all() and np.ptp(images) > 0
