@@ -12,7 +12,9 @@ from pathlib import Path
 import gradio as gr
 
 from app.api import Api
+from app.atlas import Atlas
 from app.explore import Explore
+from app.isometry import Isometry
 from app.session import OPENING, Sessions, data_title
 from app.theme import CSS, ICON, theme
 from engine import MODELS, Engine, Refusal
@@ -54,7 +56,13 @@ def build(engine: Engine) -> gr.Blocks:
             gr.HTML(HEADER, apply_default_css=False)
             choices = [(f"{model.title} · {data_title(model)}", name) for name, model in engine.models.items()]
             picker = gr.Dropdown(choices, value=first, label="Model", filterable=False, elem_id="model", scale=0)
-        Explore(sessions, picker, first)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Explore", id="explore"):
+                explore = Explore(sessions, picker, first)
+            with gr.Tab("Map", id="map") as atlas:
+                Atlas(sessions, picker, atlas, explore, tabs, "explore")
+            with gr.Tab("When is it possible?", id="isometry") as proof:
+                Isometry(proof)
         Api(sessions)
     return page.queue(max_size=64)
 

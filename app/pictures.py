@@ -31,3 +31,8 @@ def sheet(frames: np.ndarray) -> np.ndarray:
     """
     rows, columns, height, width, channels = frames.shape
     return frames.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def reduced(images: np.ndarray, side: int) -> np.ndarray:
+    """images (N, H, W, 3) uint8 at `side` pixels, by Pillow's box filter."""
+    return np.stack([np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX)) for image in images])

@@ -1,9 +1,10 @@
 """What a page is: a model, a base picture and the edits made to it. Plain data, and no Gradio.
 
-A base is a short string: "gallery:3" (a sample image of the model's data set), "seed:42" (a random
-image) or "upload:<sha256>" (a user's picture, by the digest of its pixels). A page sends its base
-and its edits with every request, so a server keeps nothing for a page but the pixels of uploads,
-in memory and never on disk. An edit sets one factor; a factor without an edit keeps exactly the
+A base is a short string: "gallery:3" (a sample image of the model's data set), "picture:4711" (any
+image of it by its number), "seed:42" (a random image) or "upload:<sha256>" (a user's picture, by the
+digest of its pixels). A page sends its base and its edits with every request, so a server keeps
+nothing for a page but the pixels of uploads, in memory and never on disk. An edit sets one factor; a
+factor without an edit keeps exactly the
 code of the base, also where that lies outside the slider.
 """
 
@@ -18,14 +19,16 @@ from threading import Lock
 
 import numpy as np
 
-from engine import Engine, Factor, Model, Refusal, gallery
+from engine import Engine, Factor, Model, Refusal, gallery, pictures_of
 
 MAX_SLIDERS = 24
 UPLOADS = 4096              # pictures kept, 12 kB each
 CODES = 4096                # codes kept
 POSITIONS = 200             # a slider has this many to two and a half times as many
 MAX_SEED = 2**32 - 1
-BASE = re.compile(r"gallery:(?P<index>\d{1,4})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})")
+BASE = re.compile(
+    r"gallery:(?P<index>\d{1,4})|picture:(?P<number>\d{1,9})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})"
+)
 
 OPENING = "protovae-shapes3d"  # the model a page opens with, if it is there
 START = 5                   # the sample a page opens with: its factors stand away from their ends
@@ -128,7 +131,8 @@ class Sessions:
     def _compute(self, model: str, base: str) -> np.ndarray:
         known, found = self.engine.model(model), BASE.fullmatch(base)
         if not found:
-            raise Refusal("A picture is named 'gallery:<number>', 'seed:<number>' or 'upload:<sha256>'.")
+            raise Refusal(
+                "A picture is named 'gallery:<number>', 'picture:<number>', 'seed:<number>' or 'upload:<sha256>'.")
         if found["seed"]:
             return self.engine.draw(model, whole_seed(int(found["seed"])))
         if found["index"]:
@@ -136,6 +140,8 @@ class Sessions:
             if index >= len(images):
                 raise Refusal(f"There are {len(images)} sample images of '{known.data}'; there is no number {index}.")
             pixels = images[index]
+        elif found["number"]:
+            pixels = pictures_of(known.data, [int(found["number"])])[0]
         else:
             pixels = self.original(base)
             if pixels is None:

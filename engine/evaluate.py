@@ -5,7 +5,8 @@ used here and nowhere else. 10,000 training and 5,000 test samples are drawn wit
 the whole data set, as in disentanglement_lib; a continuous factor is cut into ten equal classes. The
 scores that hold one factor fixed need every combination of the factors and are left out where these
 are continuous. Minutes on a CPU; most of the time goes into encoding the whole grid and into DCI, which
-takes as many threads as torch does (OMP_NUM_THREADS).
+takes as many threads as torch does (OMP_NUM_THREADS). A model of content and style has scores of its own:
+`engine.evaluate_swaps`.
 """
 
 import json
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from engine import checkpoint, factors, metrics
+from engine import checkpoint, evaluate_swaps, factors, metrics, swaps
 from engine.data import Dataset, Grid, load, split
 from engine.files import write_atomically, write_manifest
 from engine.method import Method
@@ -38,7 +39,8 @@ def evaluate(folder: Path, device: torch.device | str = "cpu") -> dict[str, floa
     data = load(config["data"])
     if not data.factors:
         raise ValueError(f"The factors of '{config['data']}' are not known: there is nothing to score against.")
-    scores = score(model.to(device), data, torch.device(device))
+    of = evaluate_swaps.score if any(swaps.sides(model.layout())) else score
+    scores = of(model.to(device), data, torch.device(device))
     write_atomically(folder / METRICS, json.dumps(scores, indent=1).encode() + b"\n")
     write_manifest(folder)
     return scores

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from engine import checkpoint, factors, metrics
+from engine import checkpoint, factors, metrics, swaps
 from engine.data import Dataset, split
 from engine.method import Method
 
@@ -35,7 +35,7 @@ def export(
     codes = torch.cat([model.encode(part.float() / 255) for part in images.split(512)])
 
     figures = {"psnr_held_out_db": metrics.reconstruction(model, dataset.images(held_out[:2000].to(device)))}
-    if dataset.factors:
+    if dataset.factors and not any(swaps.sides(model.layout())):  # whose single numbers mean nothing
         labels = dataset.labels(some).cpu().numpy()
         continuous = [k for k, f in enumerate(dataset.factors) if not f.values]
         labels[:, continuous] = metrics.histogram_codes(labels)[:, continuous]

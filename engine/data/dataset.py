@@ -24,6 +24,7 @@ class KnownFactor:
     low: float = 0.0
     high: float = 1.0
     circular: bool = False          # hue or a full turn: the ends meet
+    categorical: bool = False       # classes without an order, as the shape of an object
 
     @property
     def size(self) -> int:

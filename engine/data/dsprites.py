@@ -35,7 +35,7 @@ class DSprites(Grid):
     channels = 1
     factors = (
         KnownFactor("color", (1.0,)),
-        KnownFactor("shape", (1.0, 2.0, 3.0)),  # square, ellipse, heart
+        KnownFactor("shape", (1.0, 2.0, 3.0), categorical=True),  # square, ellipse, heart
         KnownFactor("scale", SCALES),
         KnownFactor("orientation", ANGLES, circular=True),
         KnownFactor("position x", POSITIONS),

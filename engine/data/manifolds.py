@@ -1,4 +1,4 @@
-"""Manifolds: pictures made from two to six continuous factors and nothing else, drawn at random.
+"""Manifolds: pictures made from two to four continuous factors and nothing else, drawn at random.
 
 Made as the image manifolds of Horan, Richardson, Weiss, "When Is Unsupervised Disentanglement Possible?"
 (NeurIPS 2021) are: a generator, a few of its inputs uniform and independent, the others fixed, 3,000

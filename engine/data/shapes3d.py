@@ -75,7 +75,7 @@ class Shapes3D(Grid):
         KnownFactor("wall hue", HUES, circular=True),
         KnownFactor("object hue", HUES, circular=True),
         KnownFactor("scale", SCALES),
-        KnownFactor("shape", SHAPES),
+        KnownFactor("shape", SHAPES, categorical=True),
         KnownFactor("orientation", ANGLES),
     )
     origin = (

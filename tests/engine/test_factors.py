@@ -200,6 +200,22 @@ def test_a_vector_slot_has_the_direction_of_its_data():
     assert vector.evidence["effect"] == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("role", ["content", "style", "factor", "residual"])
+def test_content_and_style_have_several_directions(role):
+    count, spread = 3000, torch.tensor([5.0, 40, 20, 10, 2])
+    images = pictures(count)
+    images[:, 0, 0, :5] = (128 + spread * random(count, 5)).round().clamp(0, 255).byte()
+    table = factors.fit(Stripes([0.1] * 5, (Slot(0, 5, role),)), images)
+    if role in ("factor", "residual"):
+        assert [f.name for f in table] == ["z0"]
+    else:
+        assert [f.name for f in table] == ["z0.1", "z0.2", "z0.3", "z0.4"]
+    axes = torch.tensor([f.axis for f in table])
+    torch.testing.assert_close(axes @ axes.T, torch.eye(len(table)), atol=1e-5, rtol=0)
+    assert axes.abs().argmax(1).tolist() == [1, 2, 3, 0][:len(table)] and axes.max(1).values.min() > 0.9
+    assert factors.loads(factors.dumps(table), 5) == table
+
+
 def test_a_direction_does_not_depend_on_where_the_data_lies():
     part = random(500, 3) * torch.tensor([1.0, 3.0, 0.5])
     near = factors.principal_direction(part)

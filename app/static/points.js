@@ -1,0 +1,443 @@
+// A cloud of points; runs as `js_on_load` of PointCloud (app/points.py).
+//
+// Points are painted by the processor straight into the pixels of a canvas. That needs no WebGL, and where
+// WebGL is software it is several times faster. While the view moves, only as many points are painted as fit
+// into a part of a frame; they come in random order, so fewer of them are a thinner picture of the same. At
+// rest the others follow. Clouds of one group share what is under the pointer, and the colour.
+
+const BUDGET = 7;       // milliseconds of painting in a frame
+const REST = 120;       // milliseconds without movement until all points are painted
+const REACH = 14;       // pixels around the pointer in which a point is found
+const DIMMED = 26;      // alpha of 256 of what is outside the selection
+const ZOOM = [0.5, 400];
+
+const plot = element.querySelector(".plot"), canvas = plot.querySelector("canvas");
+const lasso = plot.querySelector("path"), ring = plot.querySelector(".ring"), thumb = plot.querySelector(".thumb");
+const tools = element.querySelector(".tools"), said = element.querySelector(".said");
+const pen = canvas.getContext("2d", { alpha: false });
+
+let cloud;                              // from the server
+let at, shade, palette;                 // positions (n * dims) in [0, 1], colour number of each point, colours
+let sx, sy, order;                      // where points are on the canvas, in its pixels; painted in this order
+let chosen = null;                      // 1 for points inside the lasso, or null
+let view, home;                         // centre, pixels a unit, and in three dimensions two angles
+let image, pixels, ratio = 1;           // of the canvas, and its pixels per CSS pixel
+let painted = 0, moving = false, resting, asked = false;
+let found = -1;                         // the point under the pointer or the keyboard
+let gesture = null;                     // what the pointer is doing
+const pointers = new Map();
+const counters = { frames: 0, painted: 0 };
+
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
+
+// ---------------------------------------------------------------------------
+// What there is to see.
+
+function adopt() {
+  const next = JSON.parse(props.value);
+  if (!next.count) { cloud = undefined; element.dataset.empty = ""; return; }
+  delete element.dataset.empty;
+  const same = cloud?.key === next.key;
+  cloud = next;
+  const raw = new Uint16Array(bytes(cloud.position).buffer);
+  at = Float32Array.from(raw, (v) => v / 65535);
+  sx = new Float32Array(cloud.count);
+  sy = new Float32Array(cloud.count);
+  order = null;
+  if (!same) chosen = null;
+  canvas.ariaLabel = cloud.title;
+  element.querySelector(".name").textContent = cloud.name;
+  colour(same ? Math.min(cloud.colour, cloud.colours.length - 1) : cloud.colour);
+  home = { x: 0.5, y: 0.5, z: 0.5, scale: 0.92, yaw: 0.6, pitch: 0.35 };
+  if (!same || !view) view = { ...home };
+  find(-1);
+  resize();
+}
+
+function colour(number) {
+  cloud.colour = number;
+  const column = cloud.colours[number];
+  shade = bytes(column.values);
+  const raw = bytes(cloud.palettes[column.palette]);
+  palette = new Uint32Array(raw.length / 3);
+  for (let k = 0; k < palette.length; k++) palette[k] = (255 << 24 | raw[3 * k + 2] << 16 | raw[3 * k + 1] << 8 | raw[3 * k]) >>> 0;
+  dress();
+}
+
+const css = (c) => `rgb(${c & 255} ${c >> 8 & 255} ${c >> 16 & 255})`;
+
+function dress() {                      // the line below: what colours mean, and the buttons
+  const column = cloud.colours[cloud.colour];
+  const parts = [];
+  if (cloud.colours.length > 1) {
+    const menu = document.createElement("select");
+    menu.ariaLabel = "Colour by";
+    cloud.colours.forEach((c, i) => menu.add(new Option(c.name, i, false, i === cloud.colour)));
+    menu.addEventListener("change", () => tell({ colour: Number(menu.value) }));
+    parts.push(menu);
+  }
+  const legend = document.createElement("span");
+  legend.className = "legend";
+  if (column.labels) {
+    column.labels.slice(0, 12).forEach((label, k) => {
+      const chip = document.createElement("i");
+      chip.style.background = css(palette[k]);
+      legend.append(chip, `${label} `);
+    });
+  } else {
+    const bar = document.createElement("i");
+    bar.className = "bar";
+    bar.style.background = `linear-gradient(90deg, ${[0, 51, 102, 153, 204, 255].map((k) => css(palette[k])).join(", ")})`;
+    legend.append(`${column.low} `, bar, ` ${column.high}`);
+  }
+  parts.push(legend);
+  if (cloud.tools) {
+    parts.push(button("Lasso", "Draw around points", () => {
+      element.toggleAttribute("data-lasso");
+      refreshTools();
+    }));
+    parts.push(button("Whole map", "Show everything again", () => { view = { ...home }; choose(null); move(); }));
+  }
+  tools.replaceChildren(...parts);
+  refreshTools();
+}
+
+function button(text, title, act) {
+  const made = document.createElement("button");
+  Object.assign(made, { type: "button", textContent: text, title });
+  made.addEventListener("click", act);
+  return made;
+}
+
+function refreshTools() {
+  const first = tools.querySelector("button");
+  if (first) first.ariaPressed = String(element.hasAttribute("data-lasso"));
+}
+
+// ---------------------------------------------------------------------------
+// Painting.
+
+function resize() {
+  if (!cloud) return;
+  ratio = Math.min(2, window.devicePixelRatio || 1);
+  const width = Math.round(plot.clientWidth * ratio), height = Math.round(plot.clientHeight * ratio);
+  if (!width || !height) return;
+  if (canvas.width !== width || canvas.height !== height || !image) {
+    canvas.width = width;
+    canvas.height = height;
+    image = pen.createImageData(width, height);
+    pixels = new Uint32Array(image.data.buffer);
+  }
+  ask();
+}
+
+const unit = () => view.scale * Math.min(canvas.width, canvas.height);
+
+function project() {
+  const u = unit(), left = canvas.width / 2, top = canvas.height / 2, n = cloud.count;
+  if (cloud.dims === 2) {
+    for (let i = 0; i < n; i++) {
+      sx[i] = left + (at[2 * i] - view.x) * u;
+      sy[i] = top - (at[2 * i + 1] - view.y) * u;
+    }
+    return;
+  }
+  const c = Math.cos(view.yaw), s = Math.sin(view.yaw), d = Math.cos(view.pitch), t = Math.sin(view.pitch);
+  const depth = new Float32Array(n);
+  for (let i = 0; i < n; i++) {
+    const x = at[3 * i] - view.x, y = at[3 * i + 1] - view.y, z = at[3 * i + 2] - view.z;
+    const across = c * x + s * z, away = c * z - s * x;
+    sx[i] = left + across * u * 0.8;
+    sy[i] = top - (d * y - t * away) * u * 0.8;
+    depth[i] = d * away + t * y;
+  }
+  order = layered(depth);
+}
+
+function layered(depth) {               // numbers of points, far ones first, random within a layer
+  const layers = 48, counts = new Uint32Array(layers + 1), layer = new Uint8Array(depth.length);
+  for (let i = 0; i < depth.length; i++) {
+    layer[i] = clamp(Math.floor((1 - (depth[i] + 0.87) / 1.74) * layers), 0, layers - 1);
+    counts[layer[i] + 1]++;
+  }
+  for (let k = 0; k < layers; k++) counts[k + 1] += counts[k];
+  const sorted = new Uint32Array(depth.length);
+  for (let i = 0; i < depth.length; i++) sorted[counts[layer[i]]++] = i;
+  return sorted;
+}
+
+function brush(radius) {                // a round one with a soft rim: offsets in pixels, alpha of 256
+  const reach = Math.ceil(radius), across = [], alpha = [];
+  for (let y = -reach; y <= reach; y++) {
+    for (let x = -reach; x <= reach; x++) {
+      const a = clamp(radius + 0.5 - Math.hypot(x, y), 0, 1);
+      if (a > 0.05) { across.push(x + y * canvas.width); alpha.push(a); }
+    }
+  }
+  return { reach, across: Int32Array.from(across), alpha: Float32Array.from(alpha) };
+}
+
+function paint() {
+  asked = false;
+  if (!cloud || !image) return;
+  const begun = performance.now();
+  if (painted === 0) {
+    project();
+    pixels.fill(background());
+  }
+  const { width, height } = canvas, n = cloud.count;
+  const room = Math.sqrt((width * height) / n) * Math.min(view.scale, 3);
+  const { reach, across, alpha } = brush(clamp(room * 0.22, 1.1 * ratio, 5 * ratio));
+  const strength = n > 10000 ? 150 : 225;
+  const strong = alpha.map((a) => a * strength | 0), weak = alpha.map((a) => a * DIMMED | 0);
+  // Of points that are painted far to near, few must still be a thinner picture of all.
+  const stride = order && moving ? Math.max(1, Math.round(n / 6000)) : 1;
+  let k = painted;
+  for (; k < n; k += stride) {
+    if ((k & 511) === 0 && performance.now() - begun > BUDGET) break;
+    const i = order ? order[k] : k;
+    const x = sx[i] | 0, y = sy[i] | 0;
+    if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
+    const c = palette[shade[i]], odd = c & 0xff00ff, even = c & 0x00ff00, middle = y * width + x;
+    const alphas = chosen && !chosen[i] ? weak : strong;
+    for (let j = 0; j < across.length; j++) {
+      const place = middle + across[j], a = alphas[j], old = pixels[place];
+      const oldOdd = old & 0xff00ff, oldEven = old & 0x00ff00;
+      pixels[place] = 0xff000000
+        | (oldOdd + (Math.imul(odd - oldOdd, a) >>> 8)) & 0xff00ff
+        | (oldEven + (Math.imul(even - oldEven, a) >>> 8)) & 0x00ff00;
+    }
+  }
+  painted = Math.min(k, n);
+  pen.putImageData(image, 0, 0);
+  counters.frames += 1;
+  counters.painted = painted;
+  place();
+  if (painted < n && !moving) request();
+}
+
+function background() {
+  const [r, g, b] = getComputedStyle(plot).backgroundColor.match(/\d+(\.\d+)?/g).map(Number);
+  return (255 << 24 | b << 16 | g << 8 | r) >>> 0;
+}
+
+function request() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(paint);
+}
+
+function ask() {
+  painted = 0;
+  request();
+}
+
+function move() {
+  moving = true;
+  ask();
+  clearTimeout(resting);
+  resting = setTimeout(() => { moving = false; ask(); }, REST);
+}
+
+// ---------------------------------------------------------------------------
+// One point: under the pointer, under the keyboard, or under the pointer of a neighbour.
+
+function nearest(x, y, reach, allowed = () => true) {  // canvas pixels
+  let best = -1, least = reach * reach;
+  for (let i = 0; i < cloud.count; i++) {
+    const dx = sx[i] - x, dy = sy[i] - y, d = dx * dx + dy * dy;
+    if (d < least && allowed(dx, dy)) { least = d; best = i; }
+  }
+  return best;
+}
+
+function find(i, from = element, aloud = false) {
+  found = i;
+  place();
+  if (i >= 0 && aloud) said.textContent = describe(i);
+  if (from === element && cloud) tell({ index: i });
+  if (i < 0 || from !== element) { thumb.hidden = true; return; }
+  picture(i);
+}
+
+const describe = (i) => cloud.colours.map(({ name, values, labels, low, high }) => {
+  const v = atob(values).charCodeAt(i);
+  return `${name} ${labels ? labels[v] : `${Math.round(v / 2.55)} % from ${low} to ${high}`}`;
+}).join(", ");
+
+function place() {
+  ring.hidden = found < 0 || !cloud;
+  if (ring.hidden) return;
+  const x = sx[found] / ratio, y = sy[found] / ratio;
+  ring.style.translate = `${x}px ${y}px`;
+  thumb.style.translate = `${clamp(x + 14, 0, plot.clientWidth - 100)}px ${clamp(y - 110, 0, plot.clientHeight - 100)}px`;
+}
+
+async function picture(i) {
+  if (cloud.sheet) {
+    const { image: address, side, columns } = cloud.sheet;
+    const rows = Math.ceil(cloud.count / columns), x = i % columns, y = Math.floor(i / columns);
+    thumb.style.background = `url(${address}) ${(100 * x) / Math.max(1, columns - 1)}% ${(100 * y) / Math.max(1, rows - 1)}% / ${100 * columns}% ${100 * rows}%`;
+    thumb.hidden = false;
+  } else if (server.thumb) {
+    const answer = await server.thumb({ key: cloud.key, index: i }).catch(() => undefined);
+    if (found !== i || !answer?.image) return;
+    thumb.style.background = `url(data:image/jpeg;base64,${answer.image}) 0 0 / 100% 100%`;
+    thumb.hidden = false;
+  }
+}
+
+function choose(polygon) {              // CSS pixels, or null
+  chosen = null;
+  if (polygon?.length > 2) {
+    chosen = new Uint8Array(cloud.count);
+    const indices = [];
+    for (let i = 0; i < cloud.count; i++) {
+      if (inside(polygon, sx[i] / ratio, sy[i] / ratio)) { chosen[i] = 1; indices.push(i); }
+    }
+    if (!indices.length) chosen = null;
+    said.textContent = `${indices.length} points chosen`;
+    trigger("input", { indices: indices.slice(0, 20000), total: indices.length });
+  } else if (cloud.tools) {
+    trigger("input", { indices: [], total: 0 });
+  }
+  ask();
+}
+
+function inside(polygon, x, y) {
+  let within = false;
+  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
+    const [ax, ay] = polygon[i], [bx, by] = polygon[j];
+    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) within = !within;
+  }
+  return within;
+}
+
+// ---------------------------------------------------------------------------
+// Pointer, wheel, keys.
+
+const local = (event) => {
+  const box = canvas.getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+};
+
+function zoom(factor, x, y) {           // about CSS pixels x, y
+  const before = unit() / ratio;
+  view.scale = clamp(view.scale * factor, ...ZOOM);
+  const after = unit() / ratio, dx = x - plot.clientWidth / 2, dy = y - plot.clientHeight / 2;
+  if (cloud.dims === 2) {
+    view.x += dx / before - dx / after;
+    view.y -= dy / before - dy / after;
+  }
+  move();
+}
+
+function drag(dx, dy) {                 // CSS pixels
+  if (cloud.dims === 3) {
+    view.yaw += dx * 0.008;
+    view.pitch = clamp(view.pitch + dy * 0.008, -1.57, 1.57);
+  } else {
+    view.x -= (dx * ratio) / unit();
+    view.y += (dy * ratio) / unit();
+  }
+  move();
+}
+
+canvas.addEventListener("pointerdown", (event) => {
+  canvas.setPointerCapture(event.pointerId);
+  pointers.set(event.pointerId, local(event));
+  const drawing = (element.hasAttribute("data-lasso") || event.shiftKey) && cloud.tools && pointers.size === 1;
+  gesture = { kind: drawing ? "lasso" : "drag", travelled: 0, trail: [local(event)] };
+});
+
+canvas.addEventListener("pointermove", (event) => {
+  if (!cloud) return;
+  const [x, y] = local(event), before = pointers.get(event.pointerId);
+  if (!before) {
+    const i = nearest(x * ratio, y * ratio, REACH * ratio);
+    if (i !== found) find(i);
+    return;
+  }
+  const others = [...pointers].filter(([id]) => id !== event.pointerId);
+  if (others.length) {                  // two fingers: their distance is the zoom
+    const [[, [ox, oy]]] = others;
+    zoom(Math.hypot(x - ox, y - oy) / Math.max(1, Math.hypot(before[0] - ox, before[1] - oy)), (x + ox) / 2, (y + oy) / 2);
+  } else if (gesture.kind === "lasso") {
+    gesture.trail.push([x, y]);
+    lasso.setAttribute("d", `M${gesture.trail.map((p) => p.join(" ")).join("L")}Z`);
+  } else {
+    drag(x - before[0], y - before[1]);
+  }
+  gesture.travelled += Math.hypot(x - before[0], y - before[1]);
+  pointers.set(event.pointerId, [x, y]);
+});
+
+for (const kind of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(kind, (event) => {
+    pointers.delete(event.pointerId);
+    if (!gesture || pointers.size) return;
+    const { kind: what, travelled, trail } = gesture;
+    gesture = null;
+    lasso.removeAttribute("d");
+    if (kind === "pointercancel") return;
+    if (what === "lasso" && travelled > 8) {
+      choose(trail);
+    } else if (travelled < 4) {
+      const [x, y] = local(event), i = nearest(x * ratio, y * ratio, REACH * ratio);
+      find(i, element, true);
+      if (i >= 0) trigger("select", { index: i });
+      else if (cloud.dims === 2) trigger("click", position(x, y));
+    }
+  });
+}
+
+const position = (x, y) => ({           // in the cloud's own coordinates, [0, 1]
+  x: view.x + ((x - plot.clientWidth / 2) * ratio) / unit(), y: view.y - ((y - plot.clientHeight / 2) * ratio) / unit(),
+});
+
+canvas.addEventListener("pointerleave", () => pointers.size || find(-1));
+canvas.addEventListener("dblclick", () => { view = { ...home }; move(); });
+canvas.addEventListener("wheel", (event) => {
+  if (!cloud) return;
+  event.preventDefault();
+  zoom(Math.exp(-event.deltaY * 0.0015), ...local(event));
+}, { passive: false });
+
+canvas.addEventListener("keydown", (event) => {
+  if (!cloud) return;
+  const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (way) {
+    const from = found >= 0 ? [sx[found], sy[found]] : [canvas.width / 2, canvas.height / 2];
+    const ahead = (dx, dy) => dx * way[0] + dy * way[1] > Math.abs(dx * way[1]) + Math.abs(dy * way[0]) && (dx || dy);
+    const i = found < 0 ? nearest(...from, Infinity) : nearest(...from, Infinity, ahead);
+    if (i >= 0) find(i, element, true);
+  } else if (event.key === "Enter" && found >= 0) trigger("select", { index: found });
+  else if (event.key === "+" || event.key === "=") zoom(1.25, plot.clientWidth / 2, plot.clientHeight / 2);
+  else if (event.key === "-") zoom(0.8, plot.clientWidth / 2, plot.clientHeight / 2);
+  else if (event.key === "0") { view = { ...home }; move(); }
+  else if (event.key === "Escape") choose(null);
+  else return;
+  event.preventDefault();
+});
+
+function tell(news) {                   // itself and the clouds of its group
+  window.dispatchEvent(new CustomEvent("unravel:points", { detail: { from: element, group: cloud.group, ...news } }));
+}
+
+window.addEventListener("unravel:points", ({ detail: { from, group, index, colour: number } }) => {
+  if (!cloud || (from !== element && (!group || cloud.group !== group))) return;
+  if (number !== undefined) { colour(number); ask(); }
+  else if (from !== element) find(index, from);
+});
+
+plot.unravel = Object.freeze({    // for tests and benchmarks
+  get counters() { return { ...counters }; },
+  get view() { return { ...view }; },
+  place: (i) => [sx[i] / ratio, sy[i] / ratio],
+});
+
+watch("value", adopt);
+new ResizeObserver(resize).observe(plot);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", ask);
+adopt();

