@@ -10,7 +10,7 @@ import numpy as np
 from app import pictures
 from app.explore import PRIVATE, Explore
 from app.points import CLASSES, Colour, PointCloud, cloud
-from app.session import Sessions, data_title, position, sliders
+from app.session import Sessions, data_title, sliders
 from engine import LatentMap, Model, Refusal, apart, map_of, pictures_of, truth_of
 
 INTRO = """
@@ -147,7 +147,7 @@ def table(known: Model, made: LatentMap) -> tuple[list[str], np.ndarray]:
     codes = np.repeat(known.mean[None], len(made.codes), 0)
     codes[:, made.columns] = made.codes * made.scale + made.centre
     shown = sliders(known)
-    values = np.stack([[position(factor, code) for code in codes] for factor in shown], 1)
+    values = np.stack([codes[:, slice(*f.where)] @ np.asarray(f.axis, np.float32) for f in shown], 1)
     return [f"Factor {f.rank + 1} ({f.name})" for f in shown], values
 
 

@@ -45,7 +45,7 @@ class Isometry:
                 opening = OPENING if OPENING in names else names[0]
                 name = gr.Dropdown([(title(n), n) for n in names], value=opening, label="Pictures", filterable=False)
                 law = gr.Radio(list(LAWS), value="uniform", label="Factors are")
-                warped = gr.Checkbox(label="Break the isometry", info="what one factor does depends on another")
+                warped = gr.Checkbox(label="Break the isometry", info="turn the factors, the more the further out")
                 count = gr.Slider(500, 3000, 1000, step=500, label="How many pictures")
             self.verdict = gr.HTML(apply_default_css=False, elem_id="isometry-verdict")
             with gr.Row(elem_id="isometry-clouds"):

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from engine.method import Method, Slot
+from engine.method import Method
 from engine.nets import Decoder, Encoder
 
 
@@ -32,9 +32,6 @@ class GaussianVAE(Method):
         self.code_size = code_size or config.latents
         self.encoder = Encoder(channels, 2 * self.code_size, config.encoder_width)
         self.decoder = Decoder(self.code_size, channels, config.decoder_width)
-
-    def layout(self) -> tuple[Slot, ...]:
-        return tuple(Slot(j, j + 1) for j in range(self.code_size))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images -> mean and log variance of q(z|x), each (B, D)."""

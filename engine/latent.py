@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from engine import gaussian
-from engine.method import Method, Slot
+from engine.method import Method, Slot, staged_rate
 from engine.unet import GROUPS
 
 SIDE = 16       # of the latents
@@ -151,12 +151,8 @@ class LatentMethod(Method):
         return factors + tuple(Slot(a, b, "residual") for a, b in pairwise(ends))
 
     def rate(self, step: Tensor, steps: int, stage: int) -> Tensor:
-        """Every stage begins anew: its own peak after a linear warm-up, then a cosine to 0."""
-        bounds = (0, *self.stages(), steps)
-        first, last = bounds[stage:stage + 2]
-        done = (step - first) / max(last - first, 1)
-        warm = ((step - first + 1) / max(self.config.warm_up, 1)).clamp(max=1)
-        return self.config.rates[stage] * warm * 0.5 * (1 + torch.cos(torch.pi * done.clamp(0, 1)))
+        config = self.config
+        return staged_rate(step, steps, stage, self.stages(), config.rates[stage], config.warm_up)
 
     def represent(self, x: Tensor) -> Tensor:
         return self.read(x, self.autoencoder.encode(x)).flatten(1)

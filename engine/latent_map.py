@@ -208,9 +208,8 @@ def apart(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return (values[chosen].mean(0) - values[~chosen].mean(0)) / np.where(spread > 0, spread, np.inf)
 
 
-def save(folder: Path, made: LatentMap) -> Path:
-    """Write a map into `folder`, and what it weighs and hashes to into the manifest there; returns the file."""
-    low, high = made.flat.min(0), made.flat.max(0)
+def save(folder: Path, made: LatentMap, command: str) -> Path:
+    """Write a map into `folder`, with the `command` that made it, and the manifest there; returns the file."""
     tensors = {
         "index": made.index.astype(np.int32), "codes": made.codes.astype(np.float16),
         "centre": made.centre.astype(np.float32), "scale": made.scale.astype(np.float32),
@@ -218,7 +217,7 @@ def save(folder: Path, made: LatentMap) -> Path:
         "flat": made.flat.astype(np.float32), "solid": made.solid.astype(np.float16),
     }
     about = {"model": made.model, "data": made.data, "part": made.part, "figures": json.dumps(made.figures),
-             "made by": "python -m engine.latent_map", "extent": json.dumps([low.tolist(), high.tolist()])}
+             "command": command}
     folder.mkdir(parents=True, exist_ok=True)
     name = made.model if made.part == "code" else f"{made.model}-{made.part}"
     path = folder / FILE.format(name=name)
@@ -267,7 +266,8 @@ def main() -> None:
             tell = lambda share, what, part=part, name=folder.name: print(  # noqa: E731
                 f"\r{name}, {part}: {100 * share:3.0f} % {what:<40}", end="", flush=True)
             made = make(model, folder.name, data, part, options.count, progress=tell)
-            print(f"\n{save(options.out, made)}  {made.figures}")
+            command = f"python -m engine.latent_map assets/models/{folder.name} --count {options.count}"
+            print(f"\n{save(options.out, made, command)}  {made.figures}")
 
 
 if __name__ == "__main__":

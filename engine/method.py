@@ -62,9 +62,9 @@ class Method(nn.Module, ABC):
         """What the field calls this model."""
         return type(self).__name__
 
-    @abstractmethod
     def layout(self) -> tuple[Slot, ...]:
-        """The slots of the code; together they cover it once."""
+        """The slots of the code; together they cover it once. One for each number if a method has no other."""
+        return tuple(Slot(j, j + 1) for j in range(self.code_size))
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -112,6 +112,18 @@ class Method(nn.Module, ABC):
     def groups(self) -> list[dict]:
         """Optimiser groups; an entry may carry its own `betas`."""
         return [{"params": list(self.parameters())}]
+
+
+def staged_rate(
+    step: Tensor, steps: int, stage: int, boundaries: tuple[int, ...], peak: float, warm_up: int, floor: float = 0.0
+) -> Tensor:
+    """What `Method.rate` is where every stage begins anew: `peak` after a linear warm-up of `warm_up` steps, then a
+    cosine to 0, or to the share `floor` of the peak at the end of all stages but the last."""
+    first, last = (0, *boundaries, steps)[stage:stage + 2]
+    done = ((step - first) / max(last - first, 1)).clamp(0, 1)
+    warm = ((step - first + 1) / max(warm_up, 1)).clamp(max=1)
+    low = 0.0 if last == steps else floor
+    return peak * warm * (low + (1 - low) * 0.5 * (1 + torch.cos(math.pi * done)))
 
 
 _registry: dict[str, type[Method]] = {}

@@ -81,8 +81,10 @@ class Run:
         )
         # Worth its start-up time only where kernels, not the interpreter, are the cost.
         fuse = plan.compile and plan.capture and device.type == "cuda"
-        torch._dynamo.config.recompile_limit = 256  # every stage of every seed has code of its own
-        self.loss = torch.compile(self.model.loss) if fuse else self.model.loss
+        self.loss = self.model.loss
+        if fuse:
+            torch._dynamo.config.recompile_limit = 256  # every stage of every seed has code of its own
+            self.loss = torch.compile(self.model.loss)
         self.names: list[str] = []                   # of the loss terms
         self.sums = torch.zeros(1, device=device)    # steps since the last row, then each term
 

@@ -17,7 +17,8 @@ const tools = element.querySelector(".tools"), said = element.querySelector(".sa
 const pen = canvas.getContext("2d", { alpha: false });
 
 let cloud;                              // from the server
-let at, shade, palette;                 // positions (n * dims) in [0, 1], colour number of each point, colours
+let at, columns, shade, palette;        // positions (n * dims) in [0, 1], colour numbers by each colouring, the one
+                                        // shown, its colours
 let sx, sy, order;                      // where points are on the canvas, in its pixels; painted in this order
 let chosen = null;                      // 1 for points inside the lasso, or null
 let view, home;                         // centre, pixels a unit, and in three dimensions two angles
@@ -42,6 +43,7 @@ function adopt() {
   cloud = next;
   const raw = new Uint16Array(bytes(cloud.position).buffer);
   at = Float32Array.from(raw, (v) => v / 65535);
+  columns = cloud.colours.map(({ values }) => bytes(values));
   sx = new Float32Array(cloud.count);
   sy = new Float32Array(cloud.count);
   order = null;
@@ -58,7 +60,7 @@ function adopt() {
 function colour(number) {
   cloud.colour = number;
   const column = cloud.colours[number];
-  shade = bytes(column.values);
+  shade = columns[number];
   const raw = bytes(cloud.palettes[column.palette]);
   palette = new Uint32Array(raw.length / 3);
   for (let k = 0; k < palette.length; k++) palette[k] = (255 << 24 | raw[3 * k + 2] << 16 | raw[3 * k + 1] << 8 | raw[3 * k]) >>> 0;
@@ -261,8 +263,8 @@ function find(i, from = element, aloud = false) {
   picture(i);
 }
 
-const describe = (i) => cloud.colours.map(({ name, values, labels, low, high }) => {
-  const v = atob(values).charCodeAt(i);
+const describe = (i) => cloud.colours.map(({ name, labels, low, high }, k) => {
+  const v = columns[k][i];
   return `${name} ${labels ? labels[v] : `${Math.round(v / 2.55)} % from ${low} to ${high}`}`;
 }).join(", ");
 
@@ -276,9 +278,9 @@ function place() {
 
 async function picture(i) {
   if (cloud.sheet) {
-    const { image: address, side, columns } = cloud.sheet;
-    const rows = Math.ceil(cloud.count / columns), x = i % columns, y = Math.floor(i / columns);
-    thumb.style.background = `url(${address}) ${(100 * x) / Math.max(1, columns - 1)}% ${(100 * y) / Math.max(1, rows - 1)}% / ${100 * columns}% ${100 * rows}%`;
+    const { image: address, columns: wide } = cloud.sheet;
+    const rows = Math.ceil(cloud.count / wide), x = i % wide, y = Math.floor(i / wide);
+    thumb.style.background = `url(${address}) ${(100 * x) / Math.max(1, wide - 1)}% ${(100 * y) / Math.max(1, rows - 1)}% / ${100 * wide}% ${100 * rows}%`;
     thumb.hidden = false;
   } else if (server.thumb) {
     const answer = await server.thumb({ key: cloud.key, index: i }).catch(() => undefined);

@@ -27,7 +27,6 @@ Departures and completions:
 Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,7 +37,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, mse_loss
 
 from engine.gaussian import like
-from engine.method import Method, Paper, Slot, register
+from engine.method import Method, Paper, Slot, register, staged_rate
 from engine.perceptual import Perceptual, pyramid
 
 SLOPE = 0.2         # of the leaky rectifiers
@@ -213,17 +212,10 @@ class CSDisMo(Method):
         return (self.config.embeddings_until,) if self.config.embedded else ()
 
     def rate(self, step: Tensor, steps: int, stage: int) -> Tensor:
-        """Every stage has its own peak after a linear warm-up, and a cosine from it, to 0 in the last one.
-
-        Without a warm-up the second stage would undo the first: Adam knows the encoders' gradients of one that
-        asked little of them, and takes steps many times too long.
-        """
-        bounds = (0, *self.stages(), steps)
-        first, last = bounds[stage:stage + 2]
-        done = ((step - first) / max(last - first, 1)).clamp(0, 1)
-        warm = ((step - first + 1) / max(self.config.warm_up, 1)).clamp(max=1)
-        floor = 0.0 if last == steps else FLOOR
-        return self.config.rates[stage] * warm * (floor + (1 - floor) * 0.5 * (1 + torch.cos(math.pi * done)))
+        """As `staged_rate`. Without a warm-up the second stage would undo the first: Adam knows the encoders'
+        gradients of one that asked little of them, and takes steps many times too long."""
+        config = self.config
+        return staged_rate(step, steps, stage, self.stages(), config.rates[stage], config.warm_up, FLOOR)
 
     def groups(self) -> list[dict]:
         return [{"params": list(self.parameters()), "betas": (0.5, 0.999)}]  # [LORD]

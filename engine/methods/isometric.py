@@ -27,7 +27,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from engine.gaussian import bernoulli_nll, like
-from engine.method import Method, Paper, Slot, register
+from engine.method import Method, Paper, register
 from engine.nets import Decoder, Encoder
 
 LANDMARKS = 3000        # images among which neighbours are looked for
@@ -112,9 +112,6 @@ class Isometric(Method):
     def title(self) -> str:
         plain = "IRMAE" if self.config.linear_layers else "AE"
         return plain if self.config.isometry == "none" else f"LI-{plain} ({self.config.isometry})"
-
-    def layout(self) -> tuple[Slot, ...]:
-        return tuple(Slot(j, j + 1) for j in range(self.code_size))
 
     def mixed(self, x: Tensor) -> Tensor:
         """Images -> codes (B, D) before ICA: what is trained."""

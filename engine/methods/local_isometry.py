@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from engine.gaussian import bernoulli_nll, like
-from engine.method import Method, Paper, Slot, register
+from engine.method import Method, Paper, register
 from engine.nets import Decoder, Encoder
 
 BEYOND = 7          # eigenvalues that are kept besides one for each factor
@@ -67,9 +67,6 @@ class LocalIsometry(Method):
     @property
     def title(self) -> str:
         return "HLLE + ICA"
-
-    def layout(self) -> tuple[Slot, ...]:
-        return tuple(Slot(j, j + 1) for j in range(self.code_size))
 
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(x).float()

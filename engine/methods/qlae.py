@@ -23,7 +23,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from engine import gaussian
-from engine.method import Method, Paper, Slot, register
+from engine.method import Method, Paper, register
 from engine.nets import Decoder, Encoder
 
 
@@ -72,9 +72,6 @@ class QLAE(Method):
         self.encoder = Encoder(channels, config.latents, config.encoder_width)
         self.quantiser = Quantiser(config.latents, config.values)
         self.decoder = Decoder(config.latents, channels, config.decoder_width)
-
-    def layout(self) -> tuple[Slot, ...]:
-        return tuple(Slot(j, j + 1) for j in range(self.code_size))
 
     def groups(self) -> list[dict]:
         named = list(self.named_parameters())

@@ -79,7 +79,7 @@ def test_between_points_there_is_a_blend_and_far_from_them_a_warning(grouped):
 
 
 def test_a_map_comes_back_from_its_file(grouped, tmp_path):
-    path = save(tmp_path, grouped)
+    path = save(tmp_path, grouped, "a command")
     again = read("m", tmp_path)
     assert path.name == "m.safetensors" and again.figures == grouped.figures
     for name in ("index", "flat", "cluster", "columns"):
