@@ -30,7 +30,7 @@ SIDE = 24            # pixels of a picture that follows the pointer
 TILES = 13           # pictures in a row of the mosaic
 TILE = 40            # pixels of one of them
 FOUND = 0.9          # mean correlation above which factors count as found
-OPENING = "faces-pose-light"
+OPENING = "drawn-shapes3d-2-5"  # quick to draw, and beyond principal components
 LAWS = {"uniform": "uniform", "Gaussian": "gaussian"}
 
 

@@ -436,6 +436,7 @@ window.addEventListener("unravel:points", ({ detail: { from, group, index, colou
 plot.unravel = Object.freeze({    // for tests and benchmarks
   get counters() { return { ...counters }; },
   get view() { return { ...view }; },
+  get dims() { return cloud?.dims; },
   place: (i) => [sx[i] / ratio, sy[i] / ratio],
 });
 

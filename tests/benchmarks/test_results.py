@@ -39,6 +39,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+def write(path, data):  # whole or not at all, as the real ones do
+    partial = Path(f"{path}.partial")
+    partial.write_text(json.dumps(data))
+    partial.rename(path)
+
 kind, *given = sys.argv[1:]
 with open(Path(__file__).with_name("calls"), "a") as calls:
     calls.write(" ".join([kind, *given]) + "\\n")
@@ -55,23 +60,22 @@ if kind == "train":
     plan = json.dumps({"steps": steps, "batch": 64})
     save_file({"whole": np.zeros(1)}, out / "state.safetensors", {"plan": plan})
     log = [{"step": s, "terms": [{"loss": 100 - int(n)} for n in seeds]} for s in (steps // 2, steps)]
-    (out / "log.json").write_text(json.dumps(log))
+    write(out / "log.json", log)
     for number in seeds:
         (out / f"seed{number}").mkdir(exist_ok=True)
         figures = {"mig": 0.25, "psnr_held_out_db": 18.0, "visible_factors": 4}
         for name in ("config.json", "MANIFEST.json"):
-            (out / f"seed{number}" / name).write_text(json.dumps({"figures": figures}))
+            write(out / f"seed{number}" / name, {"figures": figures})
 if kind == "score":
     folder = Path(given[0])
     if folder.parent.name.startswith("unscorable") and folder.name == "seed1":
         sys.exit("no factors")
-    (folder / "metrics.json").write_text(json.dumps({"MIG": int(folder.name[4:]) / 10, "psnr held out": 20.5}))
+    write(folder / "metrics.json", {"MIG": int(folder.name[4:]) / 10, "psnr held out": 20.5})
 if kind == "agree":
     found = sorted(p.name for p in Path(given[0]).glob("seed*"))
-    Path(given[1]).write_text(json.dumps(
-        {name: {"udr": 0.5, "informative": 3, "informative by": "KL"} for name in found}))
+    write(given[1], {name: {"udr": 0.5, "informative": 3, "informative by": "KL"} for name in found})
 if kind == "floor":
-    Path(given[3]).write_text(json.dumps({"MIG": 0.25}))
+    write(given[3], {"MIG": 0.25})
 """
 
 

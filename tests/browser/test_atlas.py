@@ -59,7 +59,7 @@ def test_a_lasso_tells_what_is_inside_and_escape_lets_go(atlas):
 
 def test_the_map_turns_in_space(atlas):
     atlas.get_by_label("in space").check()
-    atlas.wait_for_function(f"{PLOT}.view.yaw === 0.6 && {PLOT}.counters.painted >= 1000", timeout=WAIT)
+    atlas.wait_for_function(f"{PLOT}.dims === 3 && {PLOT}.counters.painted >= 1000", timeout=WAIT)
     x, y = place(atlas, 40)
     atlas.mouse.move(x, y)
     atlas.mouse.down()
