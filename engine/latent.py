@@ -6,15 +6,18 @@ adversarial loss, which need a pre-trained net or a discriminator.
 
 The code of such a method is
 
-    z          the factors, to be moved;
-    z at rest  the factors as the picture has them;
-    noise      where the sampler starts, from which it all but makes the picture again;
-    rests      what the quick and the slow sampler then lack of the picture's latents.
+    z        the factors, to be moved;
+    home     the factors as the picture has them;
+    rest     what the quick sampler lacks of the picture's latents when it starts from home;
+    latents  of the picture, which tell the same of the slow one.
 
-A decoder adds its rest to what it makes, less of it the further z was moved. So where nothing was
+A decoder adds what its sampler lacks, less of it the further z was moved. So where nothing was
 moved the picture is the autoencoder's to rounding, whatever sampler is used, and a moved one is tied
 to it: nothing flickers when a slider leaves its neutral place. Scores must look at z only, which
 `represent` is for: the rest of the code is a copy of the picture.
+
+All pictures start from one noise. From the noise that DDIM's inversion finds for a picture, the sampler
+makes that picture again almost whatever the factors say: the noise knows it already.
 """
 
 from abc import abstractmethod
@@ -124,18 +127,16 @@ class LatentMethod(Method):
         self.config = config
         self.channels = channels
         self.count, self.size = count, size
-        self.sizes = [count * size] * 2 + [LATENTS * SIDE * SIDE] * 3
+        self.sizes = [count * size] * 2 + [LATENTS * SIDE * SIDE] * 2
         self.code_size = sum(self.sizes)
+        noise = torch.randn(LATENTS, SIDE, SIDE, generator=Generator().manual_seed(0))
+        self.register_buffer("noise", noise, persistent=False)  # from which samplers start
         self.autoencoder = Autoencoder(channels, config.encoder_width, config.decoder_width)
         self.standard = Standard(count, size)
 
     @abstractmethod
     def read(self, x: Tensor, latents: Tensor) -> Tensor:
         """Images (B, C, 64, 64) and their latents (B, 4, 16, 16) -> factors z (B, count, size)."""
-
-    @abstractmethod
-    def noise_of(self, latents: Tensor, z: Tensor) -> Tensor:
-        """Latents and factors -> the noise (B, 4, 16, 16) from which the slow sampler makes them."""
 
     @abstractmethod
     def quick(self, noise: Tensor, z: Tensor) -> Tensor:
@@ -160,33 +161,35 @@ class LatentMethod(Method):
     def encode(self, x: Tensor) -> Tensor:
         latents = self.autoencoder.encode(x)
         z = self.read(x, latents)
-        noise = unit(self.noise_of(latents, z))
-        rests = latents - self.quick(noise, z), latents - self.slow(noise, z)
-        return torch.cat([part.flatten(1) for part in (z, z, noise, *rests)], 1)
+        rest = latents - self.quick(self.start(z), z)
+        return torch.cat([part.flatten(1) for part in (z, z, rest, latents)], 1)
 
     def decode(self, code: Tensor) -> Tensor:
-        z, noise, rest, _ = self.parts(code)
-        return self.autoencoder.decode((self.quick(noise, z) + rest).clamp(-LIMIT, LIMIT))
+        z, home, rest, _ = self.parts(code)
+        return self.autoencoder.decode((self.quick(self.start(z), z) + left(z, home) * rest).clamp(-LIMIT, LIMIT))
 
     def refine(self, code: Tensor) -> Tensor:
-        z, noise, _, rest = self.parts(code)
-        return self.autoencoder.decode((self.slow(noise, z) + rest).clamp(-LIMIT, LIMIT))
+        z, home, _, latents = self.parts(code)
+        both = torch.cat([z, home])
+        moved, still = self.slow(self.start(both), both).chunk(2)
+        return self.autoencoder.decode((moved + left(z, home) * (latents - still)).clamp(-LIMIT, LIMIT))
+
+    def start(self, z: Tensor) -> Tensor:
+        """The common noise for every row of factors (B, count, size): (B, 4, 16, 16)."""
+        return self.noise.expand(len(z), -1, -1, -1)
 
     def parts(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Codes (B, D) -> factors z (B, count, size), noise and the two rests (B, 4, 16, 16), of which
-        there is the less left the further z is from where it was at rest."""
-        z, home, *pictures = code.split(self.sizes, 1)
-        noise, quick, slow = (part.unflatten(1, (LATENTS, SIDE, SIDE)) for part in pictures)
-        moved = (z - home).norm(dim=1) / self.size**0.5  # about standard deviations of a factor
-        left = (-moved / 2).exp()[:, None, None, None]
-        return z.unflatten(1, (self.count, self.size)), unit(noise), left * quick, left * slow
+        """Codes (B, D) -> factors z and home (B, count, size), rest and latents (B, 4, 16, 16)."""
+        z, home, rest, latents = code.split(self.sizes, 1)
+        factors = (part.unflatten(1, (self.count, self.size)) for part in (z, home))
+        return *factors, *(part.unflatten(1, (LATENTS, SIDE, SIDE)) for part in (rest, latents))
 
 
-def unit(noise: Tensor) -> Tensor:
-    """Noise (B, ...) scaled to mean square 1, as a sampler knows it. So random pictures, whose noise is
-    the mean of many, start from noise, too, and not from nothing."""
-    power = (noise**2).flatten(1).mean(1).view(-1, *[1] * (noise.dim() - 1))
-    return noise * power.clamp(min=1e-12).rsqrt()
+def left(z: Tensor, home: Tensor) -> Tensor:
+    """Share (B, 1, 1, 1) of what a sampler lacks of a picture that is added when its factors are z instead of
+    home (B, count, size): 1 where they are the same, less the further they are apart in standard deviations."""
+    moved = (z - home).flatten(1).norm(dim=1) / z.shape[2]**0.5
+    return (-moved / 2).exp()[:, None, None, None]
 
 
 def _layer(inputs: int, convolution: nn.Conv2d) -> tuple[nn.Module, ...]:

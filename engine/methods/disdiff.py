@@ -29,7 +29,8 @@ Departures from the authors' code, all for training in minutes and for sliders:
 
 The student is ours: one net of all factors at once, which learns the straight way from noise to data
 [Liu, Gong, Liu, "Flow Straight and Fast", ICLR 2023: FSF], first on data, then on what the model makes
-of noise, half of the time at its first step. One step of it is what is seen while a slider moves.
+of the noise that all pictures start from, half of the time at its first step. One step of it is what is seen
+while a slider moves.
 """
 
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from engine import gaussian
 from engine.diffusion import Schedule
-from engine.latent import LATENTS, LIMIT, SIDE, LatentMethod, unit
+from engine.latent import LATENTS, LIMIT, SIDE, LatentMethod
 from engine.method import Paper, register
 from engine.unet import GROUPS, TIME, Block, TimeEmbedding, Tokens, UNet, zeroed
 
@@ -74,7 +75,7 @@ class Config:
     rates: tuple[float, float, float, float, float] = (1.0, 0.8, 0.5, 0.8, 0.8)  # peaks, as shares of --lr
     warm_up: int = 300                     # steps from the start of a stage to its peak
     quick_steps: int = 1                   # of the student
-    slow_steps: int = 10                   # of the model, from noise and to it
+    slow_steps: int = 10                   # of the model
     taught: int = 64                       # pictures that the model makes for the student in each step
 
 
@@ -253,9 +254,6 @@ class DisDiff(LatentMethod):
         on = torch.ones_like(z[:, :, 0]) if on is None else on
         return base - self.schedule.noise[t][:, None, None, None] * summed(self.fields(features, t, z), on)
 
-    def noise_of(self, latents: Tensor, z: Tensor) -> Tensor:
-        return self.schedule.invert(lambda x, t: self.predict(x, t, z), latents, self.config.slow_steps, limit=LIMIT)
-
     def slow(self, noise: Tensor, z: Tensor, on: Tensor | None = None) -> Tensor:
         """Noise and factors -> latents by the diffusion model itself; `on` as in `predict`."""
         return self.schedule.dpm(lambda x, t: self.predict(x, t, z, on), noise, self.config.slow_steps, LIMIT)
@@ -287,16 +285,11 @@ class DisDiff(LatentMethod):
     @torch.compiler.disable  # its many evaluations would be fused for minutes
     @torch.no_grad()
     def lesson(self, latents: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, the latents that the model makes of it, and the factors it was given: those of pictures with
-        up to two exchanged. Every fourth noise is that of the picture itself, as when it is edited."""
+        """The common noise, the latents that the model makes of it, and the factors it was given: those of
+        pictures with up to two exchanged."""
         with torch.autocast(latents.device.type, enabled=False):  # it is to be what a page will show
-            z = self.standard(self.encoder(latents))
-            quarter = len(latents) // 4
-            noise = gaussian.like(latents[quarter:], generator)
-            if quarter:
-                noise = torch.cat([unit(self.noise_of(latents[:quarter], z[:quarter])), noise])
-            z = exchanged(z, generator)
-            return noise, self.slow(noise, z), z
+            z = exchanged(self.standard(self.encoder(latents)), generator)
+            return self.start(z), self.slow(self.start(z), z), z
 
 
 def summed(fields: Tensor, on: Tensor) -> Tensor:

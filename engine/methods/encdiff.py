@@ -40,7 +40,7 @@ class Config:
     rates: tuple[float, float] = (1.0, 0.6)  # peaks of the learning rate, as shares of --lr
     warm_up: int = 300                 # steps from the start of a stage to its peak
     quick_steps: int = 4               # of the sampler while a slider moves
-    slow_steps: int = 10               # of the sampler at rest, and of the way from a picture to its noise
+    slow_steps: int = 10               # of the sampler at rest
 
 
 @register
@@ -88,9 +88,6 @@ class EncDiff(LatentMethod):
     def predict(self, x: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """The noise in latents x (B, 4, 16, 16) at times t (B,), given scalars z (B, N, 1)."""
         return self.unet(x, t, self.tokens(z))[0]
-
-    def noise_of(self, latents: Tensor, z: Tensor) -> Tensor:
-        return self.schedule.invert(lambda x, t: self.predict(x, t, z), latents, self.config.slow_steps, limit=LIMIT)
 
     def quick(self, noise: Tensor, z: Tensor) -> Tensor:
         return self.schedule.dpm(lambda x, t: self.predict(x, t, z), noise, self.config.quick_steps, LIMIT)

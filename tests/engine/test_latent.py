@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from engine import gaussian
-from engine.latent import FOLLOW, LIMIT, Autoencoder, LatentMethod, Standard, unit
+from engine.latent import FOLLOW, LIMIT, Autoencoder, LatentMethod, Standard, left
 from engine.method import Slot
 from tests.tiny import gradients, noise, seeded
 
 PICTURE = 4 * 16 * 16
-REST = slice(12 + PICTURE, 12 + 2 * PICTURE)   # of the quick sampler, in the codes of Shift
-SLOW = slice(12 + 2 * PICTURE, 12 + 3 * PICTURE)
+REST = slice(12, 12 + PICTURE)                 # of the quick sampler, in the codes of Shift
+LATENTS = slice(12 + PICTURE, 12 + 2 * PICTURE)
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,6 @@ class Shift(LatentMethod):
 
     def read(self, x, latents):
         return self.standard(latents.flatten(1)[:, :600].unflatten(1, (3, 2, 100)).mean(3))
-
-    def noise_of(self, latents, z):
-        return latents - z.mean((1, 2))[:, None, None, None]
 
     def quick(self, noise, z):
         return noise + 0.5 * z.sum((1, 2))[:, None, None, None]
@@ -146,23 +143,28 @@ def test_a_factor_that_never_changes_is_no_division_by_zero():
 
 # --- the code
 
-def test_a_code_is_factors_twice_noise_and_two_rests():
+def test_a_code_is_factors_twice_a_rest_and_the_latents():
     model, x = shift(), images()
     code, latents = model.encode(x), model.autoencoder.encode(x)
-    assert model.code_size == 2 * 6 + 3 * PICTURE
+    assert model.code_size == 2 * 6 + 2 * PICTURE
     assert model.layout() == (
-        Slot(0, 2), Slot(2, 4), Slot(4, 6), Slot(6, 12, "residual"), Slot(12, 12 + PICTURE, "residual"),
-        Slot(REST.start, REST.stop, "residual"), Slot(SLOW.start, SLOW.stop, "residual"),
+        Slot(0, 2), Slot(2, 4), Slot(4, 6), Slot(6, 12, "residual"),
+        Slot(REST.start, REST.stop, "residual"), Slot(LATENTS.start, LATENTS.stop, "residual"),
     )
     z = model.read(x, latents)
     assert torch.equal(code[:, :6], z.flatten(1)) and torch.equal(code[:, 6:12], z.flatten(1))
     assert torch.equal(model.represent(x), z.flatten(1))
-    start = code[:, 12:REST.start]
-    torch.testing.assert_close(start, unit(model.noise_of(latents, z)).flatten(1))
-    torch.testing.assert_close((start**2).mean(1), torch.ones(8))
-    for rest, sampler in ((REST, model.quick), (SLOW, model.slow)):
-        made = sampler(start.unflatten(1, (4, 16, 16)), z)
-        torch.testing.assert_close(made + code[:, rest].unflatten(1, (4, 16, 16)), latents)
+    assert torch.equal(code[:, LATENTS], latents.flatten(1))
+    made = model.quick(model.start(z), z)
+    torch.testing.assert_close(made + code[:, REST].unflatten(1, (4, 16, 16)), latents)
+
+
+def test_all_pictures_start_from_one_noise_which_is_the_same_for_every_model():
+    one, other = built(Shift), built(Shift, 1)
+    start = one.start(torch.zeros(5, 3, 2))
+    assert start.shape == (5, 4, 16, 16) and torch.equal(start[0], start[4])
+    assert torch.equal(one.noise, other.noise) and "noise" not in one.state_dict()
+    assert one.noise.mean().item() == pytest.approx(0, abs=0.1) and one.noise.std().item() == pytest.approx(1, abs=0.1)
 
 
 def test_at_rest_the_picture_is_the_autoencoders_whatever_the_sampler():
@@ -172,39 +174,32 @@ def test_at_rest_the_picture_is_the_autoencoders_whatever_the_sampler():
     for picture in (model.decode(code), model.refine(code)):
         assert ((255 * picture).round() - (255 * expected).round()).abs().max() <= 1
         torch.testing.assert_close(picture, expected, atol=1e-4, rtol=0)
-    assert code[:, REST].abs().max() > 0.1 and code[:, SLOW].abs().max() > 0.1
+    assert code[:, REST].abs().max() > 0.1
     assert expected.flatten(1).std(0).max() > 1e-3
 
 
-def test_the_rest_fades_with_the_distance_from_rest():
-    model = shift()
-    code = model.encode(images())
-    _, _, quick, slow = model.parts(code)
-    for distance in (0.5, 1.0, 4.0):
-        moved = code.clone()
-        moved[:, 2] += distance
-        for now, then in zip(model.parts(moved)[2:], (quick, slow), strict=True):
-            torch.testing.assert_close(now, math.exp(-distance / math.sqrt(2) / 2) * then)
+@pytest.mark.parametrize("distance", [0.5, 1.0, 4.0])
+def test_what_a_sampler_lacks_fades_with_the_distance_from_home(distance):
+    home = torch.randn(3, 3, 2, generator=seeded())
+    assert torch.equal(left(home, home), torch.ones(3, 1, 1, 1))
+    moved = home.clone()
+    moved[:, 1, 0] += distance
+    torch.testing.assert_close(left(moved, home), torch.full((3, 1, 1, 1), math.exp(-distance / math.sqrt(2) / 2)))
 
 
-def test_a_moved_picture_is_what_the_sampler_makes_and_what_is_left_of_the_rest():
+def test_a_moved_picture_is_what_the_sampler_makes_and_what_is_left_of_what_it_lacked():
     model = shift()
     code = model.encode(images())
     code[:, 0] += 0.7
-    z, start, quick, slow = model.parts(code)
-    for picture, made, rest in ((model.decode(code), model.quick(start, z), quick),
-                                (model.refine(code), model.slow(start, z), slow)):
-        torch.testing.assert_close(picture, model.autoencoder.decode((made + rest).clamp(-4, 4)))
+    z, home, rest, latents = model.parts(code)
+    start, share = model.start(z), left(z, home)
+    for picture, made, lacked in (
+        (model.decode(code), model.quick(start, z), rest),
+        (model.refine(code), model.slow(start, z), latents - model.slow(start, home)),
+    ):
+        torch.testing.assert_close(picture, model.autoencoder.decode((made + share * lacked).clamp(-4, 4)))
+    assert 0.5 < share.min() and share.max() < 1
     assert (model.decode(code) - model.refine(code)).abs().max() > 1e-3
-
-
-def test_noise_has_the_power_a_sampler_knows():
-    start = torch.randn(3, 4, 16, 16, generator=seeded()) * torch.tensor([1e-3, 1, 50]).view(3, 1, 1, 1)
-    scaled = unit(start)
-    torch.testing.assert_close((scaled**2).mean((1, 2, 3)), torch.ones(3))
-    torch.testing.assert_close(scaled / scaled.abs().amax((1, 2, 3), True), start / start.abs().amax((1, 2, 3), True))
-    torch.testing.assert_close(unit(scaled), scaled)
-    assert not unit(torch.zeros(1, 4, 16, 16)).any()
 
 
 # --- the learning rate

@@ -379,16 +379,8 @@ def test_first_it_learns_from_data_and_then_from_the_model():
     start, end, z, _ = seen[1]
     assert len(z) == 4  # of eight: the model's own pictures are dear
     torch.testing.assert_close(end, model.slow(start, z))
-    assert not end.requires_grad
-    own = model.read(x, latents)[:4]
-    inverted = model.noise_of(latents[:1], own[:1])
-    torch.testing.assert_close(start[:1], inverted / (inverted**2).mean().sqrt())
-    assert torch.equal(start[1:], torch.randn(3, 4, 16, 16, generator=seeded()))
-
-
-def test_a_small_batch_teaches_without_the_pictures_own_noise():
-    terms = loss(fresh(taught=3), 4, images(3))
-    assert all(value.isfinite() for value in terms.values())
+    assert not end.requires_grad and torch.equal(start, model.start(z))
+    assert torch.equal(z, exchanged(model.read(x, latents)[:4], seeded()))
 
 
 def test_the_model_teaches_in_full_precision():
@@ -433,27 +425,6 @@ def test_neutral_sliders_are_the_autoencoders_picture_and_moved_ones_are_tied_to
                 last = change
                 if distance == 1e-3:
                     assert change < 0.05
-
-
-def test_inversion_leads_back_to_the_picture():
-    """By a base that is right for latents of variance 1, and fields that turn it away from them."""
-    net = fresh().base
-
-    class Right(nn.Module):
-        def forward(self, x, t):
-            return model.schedule.noise[t][:, None, None, None] * x, net(x, t)[1]
-
-    model = fresh(slow_steps=40)
-    model.base = Right()
-    with torch.no_grad():
-        model.fields.out[-1].weight.mul_(0.05)
-    latents = model.autoencoder.encode(images()).clamp(-2, 2)
-    z = model.read(images(), latents)
-    with torch.no_grad():
-        start = model.noise_of(latents, z)
-        again, steered = model.slow(start, z), model.slow(start, z, torch.zeros(N))
-    near, far = (((x - latents) ** 2).mean().item() for x in (again, steered))
-    assert near < 0.25 * far and far > 0.02
 
 
 # --- a run
@@ -506,7 +477,7 @@ def test_its_folder_holds_a_model_at_half_precision_whose_sliders_move_the_pictu
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     assert {t.dtype for t in weights.values()} == {torch.float16}
     model, table, config = checkpoint.load(folder)
-    assert type(model) is DisDiff and config["method"] == "disdiff" and len(table) == N + 4
+    assert type(model) is DisDiff and config["method"] == "disdiff" and len(table) == N + 3
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     state = safetensors.torch.load_file(runs / "whole" / "state.safetensors")
     for name, tensor in model.state_dict().items():

@@ -100,15 +100,14 @@ def test_both_samplers_solve_the_same_equation():
         few = fresh(quick_steps=5)
         torch.testing.assert_close(few.quick(start, z), model.slow(start, z))
         assert not torch.allclose(model.quick(start, z), model.slow(start, z))
-        again = model.slow(model.noise_of(start, z), z)
-        assert again.abs().max() <= 4
+        assert model.slow(start, z).abs().max() <= 4
 
 
 def test_a_run_learns_and_its_model_comes_back(trained):
     folder, log = trained(EncDiff, replace(TINY, autoencoder_until=20))
     assert log[19]["loss"] < 0.7 * log[0]["loss"] and "diffusion" in log[29]
     model, table, config = checkpoint.load(folder)
-    assert type(model) is EncDiff and config["config"]["schedule"] == "cosine" and len(table) == 7
+    assert type(model) is EncDiff and config["config"]["schedule"] == "cosine" and len(table) == 6
     x = images(2)
     code = model.encode(x)
     torch.testing.assert_close(model.decode(code), model.autoencoder.decode(model.autoencoder.encode(x)),
