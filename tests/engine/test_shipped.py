@@ -55,7 +55,7 @@ def test_the_scores_beside_a_model_agree_with_its_card(name):
     figures = checkpoint.load(MODELS / name)[2]["figures"]
     scores = json.loads((MODELS / name / evaluate.METRICS).read_text(encoding="utf-8"))
     assert scores["psnr held out"] == pytest.approx(figures["psnr_held_out_db"], abs=0.01)
-    assert scores["MIG"] == pytest.approx(figures["mig"], abs=0.02)  # other samples
+    assert scores["MIG"] == pytest.approx(figures["mig"], abs=0.04)  # other samples, and bins between other extremes
 
 
 @pytest.mark.parametrize("name", NAMES)
