@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 MADE, AGREEMENT, LOG, CONFIG = "cell.json", "agreement.json", "log.json", "config.json"
 NO_AGREEMENT = {"udr": None, "informative": None, "informative by": None}
 TAIL = 6  # lines of a failed process that are shown
+TRAINING, SCORING = 10.0, 3.0  # GB of a GPU's memory that a process may come to need
 # A child that ends with its parent, even if that is killed, so that the next run has the folder to itself.
 LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -55,6 +56,7 @@ class Job:
     device: str
     cell: Cell | Floor
     rank: int = -1  # of two scorings, the lower goes first: a seed's number
+    memory: float = SCORING  # GB of its device
     process: subprocess.Popen | None = None
 
     def start(self, threads: int) -> None:
@@ -102,6 +104,7 @@ class Runner:
         self.locks = ExitStack()
         self.ours: set[str] = set()  # cells whose folder this run has locked
         self.places: dict[str, str] = {}  # cell -> the device it was trained on
+        self.memory = {device: gigabytes(device) for device in self.devices}
 
     def run(self) -> list[str]:
         """Work until all is done or the deadline has come; returns what is left, by name and reason."""
@@ -189,14 +192,23 @@ class Runner:
     def start(self) -> None:
         """Start all that there is room for."""
         for device in self.devices:
-            while self.to_train and sum(job.device == device for job in self.training) < self.jobs:
+            while (self.to_train and sum(job.device == device for job in self.training) < self.jobs
+                   and self.has_room(device, TRAINING)):
                 cell = self.to_train.popleft()
                 if self.claim(cell):
                     self.train(cell, device)
         while (self.to_score or self.to_floor) and len(self.scoring) < self.evaluators:
-            job = (self.to_score or self.to_floor).popleft()
+            queue = self.to_score or self.to_floor
+            if not self.has_room(queue[0].device, queue[0].memory):
+                break  # until a process on that device has ended
+            job = queue.popleft()
             job.start(threads=max(1, self.cores // self.evaluators))
             self.scoring.append(job)
+
+    def has_room(self, device: str, memory: float) -> bool:
+        """Whether `memory` GB are left on a device by all that runs there; always if nothing does."""
+        taken = [job.memory for job in (*self.training, *self.scoring) if job.device == device]
+        return not taken or sum(taken) + memory <= self.memory.get(device, float("inf"))
 
     def train(self, cell: Cell, device: str) -> None:
         folder = self.out / cell.name
@@ -206,7 +218,7 @@ class Runner:
         inside = folder.is_relative_to(ROOT)  # as it will be read in the models' cards
         where = folder.relative_to(ROOT) if inside else folder
         job = Job(f"training {cell.name}", [*self.tools.train, *cell.arguments(self.of(cell), str(where))],
-                  folder / "train.log", folder / LOG, device, cell)
+                  folder / "train.log", folder / LOG, device, cell, memory=TRAINING)
         self.say(f"training {cell.name} on {device}; {len(self.to_train)} wait")
         job.start(threads=max(1, self.cores // (self.jobs * len(self.devices))))
         self.training.append(job)
@@ -326,6 +338,11 @@ def environment(device: str, threads: int) -> dict[str, str]:
         number = device.partition(":")[2] or "0"
         number = visible.split(",")[int(number)] if visible else number
     return os.environ | {"CUDA_VISIBLE_DEVICES": number, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+
+
+def gigabytes(device: str) -> float:
+    """Memory of a GPU; a CPU's is not watched."""
+    return torch.cuda.get_device_properties(device).total_memory / 2**30 if device.startswith("cuda") else float("inf")
 
 
 def machine(device: str) -> str:

@@ -115,6 +115,18 @@ def made(value: float = 0.5, command: str = "train --seeds 0 1", **more) -> dict
 
 # --- running
 
+@pytest.mark.parametrize(("gigabytes", "together"), [(5.0, 1), (12.0, 1), (25.0, 2), (float("inf"), 3)])
+def test_no_more_runs_on_a_device_than_its_memory_holds(runner, monkeypatch, gigabytes, together):
+    monkeypatch.setattr(run, "gigabytes", lambda device: gigabytes)
+    here, most = runner(cell(), cell("two-dsprites"), cell("three-dsprites"), jobs=3, evaluators=3), []
+    start = here.start
+    monkeypatch.setattr(here, "start", lambda: (start(), most.append((len(here.training), len(here.scoring)))))
+    assert here.run() == [] and here.failed == []
+    assert max(training for training, _ in most) == together
+    assert all(training * run.TRAINING + scoring * run.SCORING <= gigabytes
+               for training, scoring in most if training + scoring > 1)
+
+
 def test_a_cell_is_trained_scored_and_stored(runner, tmp_path):
     first = runner(cell(options="--beta 3"), cell("two-dsprites"))
     assert first.run() == [] and first.failed == []
