@@ -19,6 +19,7 @@ from engine.files import Damaged, read_verified, write_atomically, write_manifes
 from engine.method import Method, method
 
 FILES = ("model.safetensors", "config.json", "factors.json", "card.md")
+METRICS = "metrics.json"    # beside them once `engine.evaluate` has scored the model
 
 
 def save(
@@ -36,7 +37,9 @@ def save(
     the training set. figures: measured numbers that the page shows with the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: t.detach().to(model.stored).cpu().contiguous() for name, t in _needed(model).items()}
+    # Counts stay as they are: half precision ends at 65,504.
+    weights = {name: t.detach().to(model.stored if t.is_floating_point() else t.dtype).cpu().contiguous()
+               for name, t in _needed(model).items()}
     config = {
         "method": model.name,
         "data": data,
@@ -87,6 +90,20 @@ def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise Damaged(f"{path} does not describe a usable model: {reason}.") from error
     return model.eval().requires_grad_(False), table, config
+
+
+def scores(folder: Path) -> dict[str, float]:
+    """What `engine.evaluate` measured of the model in `folder`, by name; empty if it never did. Raises Damaged."""
+    if not (folder / METRICS).exists():
+        return {}
+    data = read_verified(folder, METRICS)
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(_number(value, below=inf) for value in found.values()):
+        raise Damaged(f"{folder / METRICS} is not a list of scores.")
+    return found
 
 
 def _needed(model: Method) -> dict[str, torch.Tensor]:

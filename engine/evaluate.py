@@ -1,16 +1,17 @@
-"""python -m engine.evaluate [FOLDER ...]: score model folders against the true factors of their data.
+"""python -m engine.evaluate [--sampled] [FOLDER ...]: score model folders against the true factors of their data.
 
 Without a folder, all shipped models. Writes metrics.json into each and prints a table. Labels are
 used here and nowhere else. 10,000 training and 5,000 test samples are drawn with a fixed seed from
 the whole data set, as in disentanglement_lib; a continuous factor is cut into ten equal classes. The
 scores that hold one factor fixed need every combination of the factors and are left out where these
-are continuous. Minutes on a CPU; most of the time goes into encoding the whole grid and into DCI, which
-takes as many threads as torch does (OMP_NUM_THREADS). A model of content and style has scores of its own:
+are continuous, and with --sampled, for a model that reads pictures slowly. Minutes on a CPU; most of the
+time goes into encoding the whole grid and into DCI, which takes as many threads as torch does
+(OMP_NUM_THREADS). A model of content and style has scores of its own:
 `engine.evaluate_swaps`.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from engine import checkpoint, evaluate_swaps, factors, metrics, swaps
+from engine.checkpoint import METRICS
 from engine.data import Dataset, Grid, load, split
 from engine.files import write_atomically, write_manifest
 from engine.method import Method
@@ -27,11 +29,12 @@ from engine.serve import MODELS
 
 TRAIN, TEST = 10_000, 5_000
 CLASSES = 10        # of a continuous factor
-METRICS = "metrics.json"
 
 
-def evaluate(folder: Path, device: torch.device | str = "cpu") -> dict[str, float]:
+def evaluate(folder: Path, device: torch.device | str = "cpu", grid: bool = True) -> dict[str, float]:
     """Score the model in `folder`, write its metrics.json and return the scores by name.
+
+    grid: also by the scores that need every combination of the factors, where there are such.
 
     Raises files.Damaged for a folder that is no model, ValueError for data without known factors.
     """
@@ -39,28 +42,29 @@ def evaluate(folder: Path, device: torch.device | str = "cpu") -> dict[str, floa
     data = load(config["data"])
     if not data.factors:
         raise ValueError(f"The factors of '{config['data']}' are not known: there is nothing to score against.")
-    of = evaluate_swaps.score if any(swaps.sides(model.layout())) else score
-    scores = of(model.to(device), data, torch.device(device))
+    model, device = model.to(device), torch.device(device)
+    swapped = any(swaps.sides(model.layout()))
+    scores = evaluate_swaps.score(model, data, device) if swapped else score(model, data, device, grid)
     write_atomically(folder / METRICS, json.dumps(scores, indent=1).encode() + b"\n")
     write_manifest(folder)
     return scores
 
 
-def score(model: Method, data: Dataset, device: torch.device) -> dict[str, float]:
-    """Every score of `model` on `data`, rounded to four places."""
+def score(model: Method, data: Dataset, device: torch.device, grid: bool = True) -> dict[str, float]:
+    """Every score of `model` on `data`, rounded to four places; `grid` as in `evaluate`."""
     held_out = split(len(data))[1][:2000].to(device)
     fidelity = {"psnr held out": round(metrics.reconstruction(model, data.images(held_out)), 4)}
-    return fidelity | score_codes(lambda index: encode(model, data, index, device), data)
+    return fidelity | score_codes(lambda index: encode(model, data, index, device), data, grid)
 
 
-def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset) -> dict[str, float]:
+def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset, grid: bool = True) -> dict[str, float]:
     """The scores that depend on codes alone, rounded to four places.
 
-    codes_of: the codes (N, D) of the images of `data` numbered (N,).
+    codes_of: the codes (N, D) of the images of `data` numbered (N,). grid: as in `evaluate`.
     """
     scores = {}
     index = torch.randint(len(data), (TRAIN + TEST,), generator=torch.Generator().manual_seed(0))
-    if isinstance(data, Grid):
+    if grid and isinstance(data, Grid):
         whole = codes_of(torch.arange(len(data)))
         codes = whole[index.numpy()]
         sizes = [factor.size for factor in data.factors]
@@ -113,11 +117,14 @@ def in_classes(data: Dataset, labels: Tensor) -> np.ndarray:
 
 def main() -> None:
     """Entry point of `python -m engine.evaluate`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="all shipped models if none")
+    parser.add_argument("--sampled", action="store_true", help="leave out the scores that need the whole grid")
+    options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    folders = [Path(argument) for argument in sys.argv[1:]] or sorted(p for p in MODELS.iterdir() if p.is_dir())
-    for folder in folders:
+    for folder in options.folders or sorted(p for p in MODELS.iterdir() if p.is_dir()):
         try:
-            scores = evaluate(folder, device)
+            scores = evaluate(folder, device, grid=not options.sampled)
         except ValueError as error:
             raise SystemExit(str(error)) from None
         width = max(map(len, scores))

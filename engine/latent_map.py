@@ -53,29 +53,37 @@ class LatentMap:
     solid: np.ndarray           # (N, 3) float32
     cluster: np.ndarray         # (N,) int64, -1 where a point belongs to none
     figures: dict[str, float]   # how far it may be trusted
+    seed: int = 0               # of its pictures and of UMAP
+    command: str = ""           # that made it, if it came from a file
 
     def standard(self, codes: np.ndarray) -> np.ndarray:
         """The model's codes (B, D) -> what distances are taken of (B, P)."""
         return ((codes[:, self.columns] - self.centre) / self.scale).astype(np.float32)
 
-    def place(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes (B, D) -> their places on the flat map (B, 2), and how strange they are (B,).
+    def place(self, codes: np.ndarray, dims: int = 2) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (B, D) -> their places on the map of 2 or 3 `dims` (B, dims), and how strange they are (B,).
 
-        A place is the mean of those of the nearest neighbours, weighted as UMAP weights the edges to them
-        [UMAP, section 3.1], which is where umap-learn's own transform begins. Strangeness is the distance to
-        them in units of what one code of the map in a hundred exceeds; more than 1 is a reason to warn.
+        A place is where the nearest neighbours lie densest, weighted as UMAP weights the edges to them [UMAP,
+        section 3.1]. Their mean, where umap-learn's transform begins, lies between the regions of neighbours that
+        the map had to tear apart, and keeps half as many of them; `python -m benchmarks.placement` measures both.
+        Strangeness is the distance to the neighbours in units of what one code of the map in a hundred exceeds;
+        more than 1 is a reason to warn.
         """
         distance, near = self._tree.query(self.standard(codes), NEIGHBOURS)
-        weight = membership(distance)
-        places = (weight[:, :, None] * self.flat[near]).sum(1) / weight.sum(1, keepdims=True)
+        places = densest(self.places(dims)[near], membership(distance), 2 * self._gap[dims])
         return places.astype(np.float32), distance.mean(1) / self._usual
+
+    def places(self, dims: int) -> np.ndarray:
+        """Where the pictures lie: `flat` for 2 dims, `solid` for 3."""
+        return {2: self.flat, 3: self.solid}[dims]
 
     def nearest(self, places: np.ndarray, count: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places (B, 2) on the flat map -> numbers of the nearest points (B, count), their weights (B, count)
         and how empty the map is there (B,): more than 1 where it shows nothing."""
         distance, near = self._plane.query(places, count)
-        weight = 1 / (distance + 1e-3 * self._gap)
-        return near, weight / weight.sum(1, keepdims=True), distance[:, 0] / self._gap
+        gap = self._gap[2]
+        weight = 1 / (distance + 1e-3 * gap)
+        return near, weight / weight.sum(1, keepdims=True), distance[:, 0] / gap
 
     @cached_property
     def _tree(self):
@@ -94,9 +102,12 @@ class LatentMap:
         return float(np.quantile(self._tree.query(some, NEIGHBOURS + 1)[0][:, 1:].mean(1), USUAL))
 
     @cached_property
-    def _gap(self) -> float:
-        """Distance on the flat map to the next point that few exceed."""
-        return float(np.quantile(self._plane.query(self.flat[:JUDGED], 2)[0][:, 1], USUAL))
+    def _gap(self) -> dict[int, float]:
+        """Distance on the map of 2 and of 3 dims to the next point that few exceed."""
+        from scipy.spatial import cKDTree
+        spaces = {dims: self.places(dims) for dims in (2, 3)}
+        return {dims: float(np.quantile(cKDTree(places).query(places[:JUDGED], 2)[0][:, 1], USUAL))
+                for dims, places in spaces.items()}
 
 
 def membership(distance: np.ndarray) -> np.ndarray:
@@ -109,6 +120,18 @@ def membership(distance: np.ndarray) -> np.ndarray:
         larger = np.exp(-distance[:, 1:] / middle[:, None]).sum(1) < np.log2(distance.shape[1])
         low, high = np.where(larger, middle, low), np.where(larger, high, middle)
     return np.exp(-distance / np.sqrt(low * high)[:, None])
+
+
+def densest(points: np.ndarray, weight: np.ndarray, width: float, steps: int = 10) -> np.ndarray:
+    """The mode of each of B weighted clouds (B, k, D), weights (B, k), smoothed by a Cauchy kernel of `width`: (B, D).
+    From the point in the densest place the mode is climbed by mean shift, the kernel's derivative its weights
+    (Comaniciu & Meer, PAMI 2002)."""
+    away = ((points[:, :, None] - points[:, None]) ** 2).sum(3) / width**2
+    places = points[np.arange(len(points)), (weight[:, None] / (1 + away)).sum(2).argmax(1)]
+    for _ in range(steps):
+        pull = weight / (1 + ((points - places[:, None]) ** 2).sum(2) / width**2) ** 2
+        places = (pull[:, :, None] * points).sum(1) / pull.sum(1, keepdims=True)
+    return places
 
 
 def parts(layout: tuple[Slot, ...]) -> dict[str, np.ndarray]:
@@ -163,7 +186,7 @@ def arranged(standard: np.ndarray, seed: int, progress: Callable[[float, str], N
         import umap
 
     progress(0.45, "arranging them in the plane")
-    options = {"n_neighbors": NEIGHBOURS, "min_dist": SPREAD, "random_state": seed, "n_jobs": 1}
+    options = settings(seed)
     flat = umap.UMAP(n_components=2, **options).fit_transform(standard)
     progress(0.65, "arranging them in space")
     solid = umap.UMAP(n_components=3, **options).fit_transform(standard)
@@ -174,7 +197,12 @@ def arranged(standard: np.ndarray, seed: int, progress: Callable[[float, str], N
                for what, value in trust(standard, places).items()}
     progress(1.0, "done")
     return LatentMap(codes=standard, flat=flat.astype(np.float32), solid=solid.astype(np.float32),
-                     cluster=cluster.astype(np.int64), figures=figures, **rest)
+                     cluster=cluster.astype(np.int64), figures=figures, seed=seed, **rest)
+
+
+def settings(seed: int = 0) -> dict[str, float]:
+    """What umap-learn is told for every map."""
+    return {"n_neighbors": NEIGHBOURS, "min_dist": SPREAD, "random_state": seed, "n_jobs": 1}
 
 
 def trust(codes: np.ndarray, places: np.ndarray) -> dict[str, float]:
@@ -217,10 +245,12 @@ def save(folder: Path, made: LatentMap, command: str) -> Path:
         "flat": made.flat.astype(np.float32), "solid": made.solid.astype(np.float16),
     }
     about = {"model": made.model, "data": made.data, "part": made.part, "figures": json.dumps(made.figures),
-             "command": command}
+             "seed": str(made.seed), "command": command}
     folder.mkdir(parents=True, exist_ok=True)
     name = made.model if made.part == "code" else f"{made.model}-{made.part}"
     path = folder / FILE.format(name=name)
+    # safetensors writes the bytes as they lie, which for columns chosen from an array is not row by row.
+    tensors = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     write_atomically(path, safetensors.numpy.save(tensors, about))
     write_manifest(folder)
     return path
@@ -240,7 +270,7 @@ def read(name: str, folder: Path = MAPS) -> LatentMap:
         return LatentMap(
             about["model"], about["data"], about["part"], t["index"].astype(np.int64), t["codes"].astype(np.float32),
             t["centre"], t["scale"], t["columns"].astype(np.int64), t["flat"], t["solid"].astype(np.float32),
-            t["cluster"].astype(np.int64), json.loads(about["figures"]),
+            t["cluster"].astype(np.int64), json.loads(about["figures"]), int(about["seed"]), about["command"],
         )
     except (SafetensorError, KeyError, ValueError) as error:
         raise Damaged(f"{folder / file} is not a map ({error}).") from None
@@ -248,8 +278,11 @@ def read(name: str, folder: Path = MAPS) -> LatentMap:
 
 @lru_cache(maxsize=16)
 def map_of(name: str) -> LatentMap:
-    """The shipped map called `name`, read once; see `read`."""
-    return read(name)
+    """The shipped map called `name`, read once. Raises Refusal if there is none or it is damaged."""
+    try:
+        return read(name)
+    except Damaged as error:
+        raise Refusal(str(error)) from None
 
 
 def main() -> None:

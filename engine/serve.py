@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -20,15 +20,17 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from engine import checkpoint, edits, factors
+from engine import checkpoint, edits, factors, names, swaps
 from engine.factors import Factor
 from engine.files import Damaged
-from engine.method import Method, Paper
+from engine.method import Method, Paper, Slot
+from engine.names import Name
 
 MODELS = Path(__file__).parents[1] / "assets" / "models"
 MAX_ROWS = 512            # images in one batch
 MAX_WAITING = 4096        # rows that may wait; beyond that a request is answered "busy" at once
 CLOSING = "The server is shutting down."
+Work = str | Callable[[Method, Tensor], Tensor]  # 'encode', 'decode', 'refine', or what a model does to rows (B, ...)
 GRAPHED = (1, 9, 33, 99)  # batch sizes captured on a GPU: one image, a film, a strip, a page of films
 
 
@@ -51,6 +53,11 @@ class Model:
     figures: dict[str, float]       # as measured at export
     mean: np.ndarray                # (D,) mean code of the data
     ordered: bool = False           # its factors come in the order they were learnt, not by effect
+    names: dict[str, Name] = field(default_factory=dict)    # of factors by what the table calls them
+    scores: dict[str, float] = field(default_factory=dict)  # against true factors; empty where none were measured
+    sides: tuple[tuple[Slot, ...], tuple[Slot, ...]] = ((), ())  # content and style, where it tells them apart
+    judges: bool = False            # whether it can say how far a picture is from what it has seen
+    imagines: bool = False          # whether it can draw new content
 
     @property
     def sliders(self) -> list[Factor]:
@@ -83,7 +90,7 @@ class _Waiting:
 
     stamp: int
     model: str
-    work: str                       # 'encode', 'decode' or 'refine'
+    work: Work
     rows: Tensor
     since: float
     future: Future
@@ -136,6 +143,11 @@ class Engine:
         slow = isinstance(model, str) and model in self._nets and type(self._nets[model]).refine is not Method.refine
         return self._ask(model, "refine" if slow else "decode", codes, lane)
 
+    def perform(self, model: str, work: Work, rows: Tensor, lane: Hashable = None) -> Answer:
+        """Any work on checked rows (B, ...), B at most MAX_ROWS, done by the worker. Requests for the same function
+        share its batches."""
+        return self._submit(next(self._stamps), model, work, rows, lane)
+
     def films(
         self, model: str, code: np.ndarray, names: Sequence[str], frames: int, lane: Hashable = None
     ) -> Answer:
@@ -147,8 +159,8 @@ class Engine:
                 raise Refusal("A film takes a list of factors and a number of frames.")
             if frames < 2 or not 1 <= len(names) * frames <= MAX_ROWS:
                 raise Refusal(f"Films have 2 frames or more, and all together 1 to {MAX_ROWS}.")
-            chosen = [self._factor(model, name) for name in names]
-            base = self._codes(model, [code])[0]
+            chosen = [self.factor(model, name) for name in names]
+            base = self.codes(model, [code])[0]
             rows = torch.cat([edits.traverse(base, factor, frames) for factor in chosen])
         except Refusal as error:
             return Answer(stamp, error=str(error))
@@ -162,10 +174,10 @@ class Engine:
         if not isinstance(values, dict):
             raise Refusal("Edits are values by the names of factors.")
         for name, value in values.items():
-            self._factor(model, name)
+            self.factor(model, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e6:
                 raise Refusal(f"The value of factor '{name}' is not a usable number.")
-        base = self._codes(model, [code])
+        base = self.codes(model, [code])
         return edits.edit(base, self.model(model).factors, values)[0].numpy()
 
     def draw(self, model: str, seed: int) -> np.ndarray:
@@ -190,24 +202,25 @@ class Engine:
 
     def _add(self, path: Path) -> None:
         net, table, config = checkpoint.load(path)
-        mean = np.asarray(config["mean"], np.float32)
+        mean, scores = np.asarray(config["mean"], np.float32), checkpoint.scores(path)
         mean.setflags(write=False)
         self._nets[path.name] = net.to(self.device)
         self.models[path.name] = Model(
             name=path.name, title=net.title, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
-            mean=mean, ordered=net.ordered,
+            mean=mean, ordered=net.ordered, names=names.load(path), scores=scores, sides=swaps.sides(net.layout()),
+            judges=hasattr(net, "strangeness"), imagines=hasattr(net, "new_contents"),
         )
 
-    def _factor(self, model: str, name: str) -> Factor:
+    def factor(self, model: str, name: str) -> Factor:
         """The factor called `name` of a model; Refusal if there is none."""
         for factor in self.model(model).factors:
             if factor.name == name:
                 return factor
         raise Refusal(f"'{str(name)[:60]}' is no factor of {model}.")
 
-    def _codes(self, model: str, codes: ArrayLike) -> Tensor:
-        """Check codes (B, D) from outside; returns a copy."""
+    def codes(self, model: str, codes: ArrayLike) -> Tensor:
+        """Codes (B, D) from outside, checked, as a copy; Refusal if they are none of this model."""
         size = self.model(model).code_size
         try:
             given = np.asarray(codes)
@@ -223,8 +236,8 @@ class Engine:
             raise Refusal("A code must hold finite numbers only.")
         return rows
 
-    def _images(self, images: np.ndarray) -> Tensor:
-        """Check images (B, 64, 64, 3) from outside."""
+    def images(self, images: np.ndarray) -> Tensor:
+        """Images (B, 64, 64, 3) uint8 from outside, checked; raises Refusal."""
         shaped = isinstance(images, np.ndarray) and images.ndim == 4 and images.shape[1:] == (64, 64, 3)
         if not shaped or images.dtype != np.uint8:
             raise Refusal("Images must be 64x64 RGB bytes.")
@@ -236,12 +249,12 @@ class Engine:
         stamp = next(self._stamps)
         try:
             self.model(model)
-            rows = self._images(array) if work == "encode" else self._codes(model, array)
+            rows = self.images(array) if work == "encode" else self.codes(model, array)
         except Refusal as error:
             return Answer(stamp, error=str(error))
         return self._submit(stamp, model, work, rows, lane)
 
-    def _submit(self, stamp: int, model: str, work: str, rows: Tensor, lane: Hashable) -> Answer:
+    def _submit(self, stamp: int, model: str, work: Work, rows: Tensor, lane: Hashable) -> Answer:
         """Queue a checked request and wait for its answer."""
         waiting = _Waiting(stamp, model, work, rows, time.perf_counter(), Future())
         key = ("single", stamp) if lane is None else lane
@@ -302,11 +315,10 @@ class Engine:
     def _compute(self, batch: list[_Waiting]) -> np.ndarray:
         name, rows = batch[0].model, torch.cat([w.rows for w in batch]).to(self.device)
         net = self._nets[name]
+        if callable(batch[0].work):
+            return batch[0].work(net, rows).cpu().numpy()
         if batch[0].work == "encode":
-            x = rows.permute(0, 3, 1, 2).float() / 255
-            if net.channels == 1:
-                x = x.mean(1, keepdim=True)
-            return net.encode(x).cpu().numpy()
+            return net.encode(seen(net, rows)).cpu().numpy()
         if batch[0].work == "decode" and self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
             return self._decode_graphed(name, rows).cpu().numpy()
         return self._pixels(net.refine if batch[0].work == "refine" else net.decode, rows).cpu().numpy()
@@ -334,3 +346,9 @@ class Engine:
         static[:len(rows)] = rows
         graph.replay()
         return output[:len(rows)]
+
+
+def seen(net: Method, rows: Tensor) -> Tensor:
+    """RGB bytes (B, 64, 64, 3) as a model sees them: (B, C, 64, 64) in [0, 1], grey where it knows no colour."""
+    x = rows.permute(0, 3, 1, 2).float() / 255
+    return x.mean(1, keepdim=True) if net.channels == 1 else x

@@ -13,6 +13,7 @@ def tiny_vae(seed: int = 0, channels: int = 3, latents: int = 4) -> VAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VAE(Config(latents=latents, encoder_width=4, decoder_width=4), channels)
+        model.stored = torch.float32  # so that it comes back from a folder bit for bit
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.mul_(3 if name.endswith("weight") else 0)  # torch's default lets the signal fade

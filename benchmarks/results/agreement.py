@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, metrics
+from engine import checkpoint, factors, metrics
 from engine.data import load, split
 from engine.files import write_atomically
 from engine.gaussian import kl_to_prior
@@ -27,13 +27,13 @@ IMAGES = 2000  # held out from training, the same for every model
 
 @torch.inference_mode()
 def latents(model: Method, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray, str]:
-    """Codes (N, D) of images (N, C, 64, 64) uint8, the KL of each latent (D,) and where that is from.
+    """What scores see (N, D) of images (N, C, 64, 64) uint8, the KL of each latent (D,) and where that is from.
 
     Without a posterior over exactly these latents the KL is infinite where their range counts, else 0.
     """
     device = next(model.parameters()).device
     parts = [part.to(device).float() / 255 for part in images.split(500)]
-    codes = torch.cat([model.encode(part) for part in parts]).float()
+    codes = factors.readings(model.layout(), torch.cat([model.represent(part) for part in parts]).float())
     span = codes.amax(0) - codes.amin(0)
     kl, source = torch.where(span > span.max() / 20, torch.inf, 0.0), "range"
     if hasattr(model, "posterior"):

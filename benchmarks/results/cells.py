@@ -38,8 +38,17 @@ ONLY_ON = {
     ("qlae", "shapes3d"): "--latents 12",
 }
 
-# Changes to one row of METHODS on one data set: name, label, row, data set, options after that row's own.
-FEW = (0, 1, 2)  # seeds of an ablation
+# Rows of another training, on one data set: name, label, method, data set, steps, options.
+DIFFUSION = (
+    ("disdiff", "DisDiff", "disdiff", "shapes3d", 40_000,
+     "--batch 256 --autoencoder-until 4000 --diffusion-until 16000 --disentangled-until 34000 --data-until 37000 "
+     "--save-every 2000"),
+    ("encdiff", "EncDiff", "encdiff", "shapes3d", 36_000, "--batch 256 --autoencoder-until 4000 --save-every 2000"),
+)
+
+# Changes to one row on one data set: name, label, row, data set, options after that row's own.
+FEW = (0, 1, 2)  # seeds of an ablation, and of diffusion
+ONE = (0,)       # seeds of an ablation of diffusion
 ABLATIONS = (
     ("no-reencoding", "without re-encoding", "protovae", "shapes3d", "--reencoding-weight 0"),
     ("no-mask", "all dimensions in the episodes", "protovae", "shapes3d", "--no-mask"),
@@ -48,10 +57,15 @@ ABLATIONS = (
      "--embedder-from 12000 --prototypes-from 12500 --prototypes-full 14500"),
     ("fresh", "new factors start untrained, no total correlation", "dotvae", "shapes3d",
      "--no-handed --beta 16 --beta-tc 0"),
+    ("no-invariance", "without the invariance loss", "disdiff", "shapes3d", "--invariance-weight 0"),
+    ("no-variance", "without the variance loss", "disdiff", "shapes3d", "--variance-weight 0"),
+    ("no-stop-gradient", "weight with its gradient", "disdiff", "shapes3d", "--no-stop-gradient"),
+    ("6", "six factors", "disdiff", "shapes3d", "--factors 6"),
+    ("16", "sixteen factors", "disdiff", "shapes3d", "--factors 16"),
 )
 
 # Time per step in units of the VAE's, where it is not near 1: long cells are begun first.
-COST = {"protovae": 3.0, "dotvae": 4.5, "factorvae": 1.5}
+COST = {"protovae": 3.0, "dotvae": 4.5, "factorvae": 1.5, "disdiff": 40.0, "encdiff": 30.0}
 
 
 @dataclass(frozen=True)
@@ -90,11 +104,14 @@ def table() -> tuple[Cell, ...]:
                                " ".join(filter(None, (every, options, ONLY_ON.get((name, data))))), steps)
         for data, (_, steps, every) in DATA.items() for name, label, method, options in METHODS
     }
+    rows |= {f"{name}-{data}": Cell(f"{name}-{data}", label, method, data, options, steps, FEW)
+             for name, label, method, data, steps, options in DIFFUSION}
     ablations = []
     for name, label, row, data, options in ABLATIONS:
         full = rows[f"{row}-{data}"]
+        seeds = ONE if full.seeds == FEW else FEW
         ablations.append(Cell(f"{row}-{name}-{data}", label, full.method, data,
-                              f"{full.options} {options}".strip(), full.steps, FEW, full.name))
+                              f"{full.options} {options}".strip(), full.steps, seeds, full.name))
     return *rows.values(), *ablations
 
 

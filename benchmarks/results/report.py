@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
 
-from benchmarks.results.cells import DATA, SEEDS, Cell
+from benchmarks.results.cells import DATA, FEW, SEEDS, Cell
 from benchmarks.results.floors import CODES
 from benchmarks.results.published import NOTES, PUBLISHED
 from benchmarks.results.store import same_options
@@ -26,8 +26,8 @@ HEAD = """# Results
 
 Written by `python -m benchmarks.results` from `results.json`; not to be edited by hand.
 
-Every row is one method with fixed options, trained without labels for {seeds} seeds; the commands stand
-at the end. With `--starts` every seed begins from several initialisations and goes on with the one whose
+Every row is one method with fixed options, trained without labels for {seeds} seeds, diffusion for {few}; the
+commands stand at the end. With `--starts` every seed begins from several initialisations and goes on with the one whose
 training objective is lowest after a few thousand steps, whatever the method. Figures are mean ± standard
 deviation over the seeds (n - 1 in the denominator), the best mean of a column in bold; one seed alone has no
 deviation. Labels are used for scoring only. Scores follow disentanglement_lib (10,000 training and 5,000 test
@@ -58,7 +58,7 @@ at the end of this page.
 
 def report(results: dict, cells: Sequence[Cell]) -> str:
     """The page in Markdown, the same for the same arguments byte for byte."""
-    parts = [HEAD.format(seeds=len(SEEDS))]
+    parts = [HEAD.format(seeds=len(SEEDS), few=len(FEW))]
     for data, (title, *_) in DATA.items():
         rows = [cell for cell in cells if cell.data == data and not cell.full]
         if rows:

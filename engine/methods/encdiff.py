@@ -72,6 +72,9 @@ class EncDiff(LatentMethod):
     def read(self, x: Tensor, latents: Tensor) -> Tensor:
         return self.standard(self.raw(x))
 
+    def represent(self, x: Tensor) -> Tensor:
+        return self.standard(self.raw(x)).flatten(1)  # which needs no latents
+
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         if stage == 0:
             return self.autoencoder.loss(x, self.config.kl_weight, generator)

@@ -151,6 +151,7 @@ class ProtoVAE(gaussian.GaussianVAE):
         not_to_confuse="the supervised ProtoVAE of Gautam et al., NeurIPS 2022",
     )
     Config = Config
+    stored = torch.float16
     training_only: ClassVar[tuple[str, ...]] = ("embedder",)
 
     def __init__(self, config: Config, channels: int):

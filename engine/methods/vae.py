@@ -12,6 +12,7 @@ whole regulariser may be relaxed once axes exist, which sharpens pictures (`rela
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Generator, Tensor
 
 from engine import gaussian
@@ -42,6 +43,7 @@ class VAE(gaussian.GaussianVAE):
         link="https://arxiv.org/abs/1802.04942",
     )
     Config = Config
+    stored = torch.float16
 
     @property
     def title(self) -> str:

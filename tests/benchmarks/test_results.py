@@ -25,6 +25,7 @@ from benchmarks.results.report import COLUMNS, bold, report, spread, text
 from benchmarks.results.run import Runner, Tools
 from engine import evaluate, metrics
 from engine.data.dataset import Dataset, Grid, KnownFactor
+from engine.method import Slot
 from engine.train import parse
 from tests.tiny import save_tiny
 
@@ -391,7 +392,10 @@ def test_agreement_without_a_posterior_goes_by_the_range():
             super().__init__()
             self.scale = torch.nn.Parameter(torch.tensor([4.0, 4.0, 0.0, 0.1]))
 
-        def encode(self, x):
+        def layout(self):
+            return tuple(Slot(j, j + 1) for j in range(4))
+
+        def represent(self, x):
             return x[:, 0, [0, 63, 0, 0], 0] * self.scale
 
     codes, kl, source = agreement.latents(Reader(), Levels().images(torch.arange(36)))

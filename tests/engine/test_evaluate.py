@@ -99,6 +99,12 @@ def test_continuous_factors_are_cut_and_nothing_is_held_fixed():
     assert scores["MCC"] > 0.999  # against the values themselves, not their classes
 
 
+def test_a_sample_has_all_scores_that_need_no_grid_and_the_same():
+    whole, sampled = (evaluate.score(Reader(), Levels(), torch.device("cpu"), grid) for grid in (True, False))
+    assert whole.keys() - sampled.keys() == {"FactorVAE", "beta-VAE"}
+    assert sampled == {name: whole[name] for name in sampled}
+
+
 def test_classes_cover_the_range_of_a_factor():
     class Ends(Smooth):
         factors = (KnownFactor("a", low=-1.0), KnownFactor("b", VALUES), KnownFactor("c", low=2.0, high=4.0))

@@ -1,18 +1,20 @@
 """Maps of latent spaces: what they keep, where they put newcomers, and what a damaged one says."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.manifold import trustworthiness
 
-from engine import latent_map
+from engine import checkpoint, latent_map
+from engine.data import load
 from engine.data.dataset import Dataset, KnownFactor
 from engine.files import Damaged
-from engine.latent_map import apart, arranged, make, membership, parts, read, save, trust
+from engine.latent_map import MAPS, apart, arranged, make, map_of, membership, parts, read, save, trust
 from engine.method import Slot
-from engine.serve import Refusal
+from engine.serve import MODELS, Refusal
 from tests.tiny import noise, tiny_vae
 
 
@@ -64,6 +66,10 @@ def test_a_newcomer_goes_to_its_group_and_a_stranger_is_told(grouped, groups):
     middles = np.stack([grouped.flat[groups[1] == k].mean(0) for k in range(4)])
     assert (np.linalg.norm(places[:, None] - middles, axis=2).argmin(1) == group).mean() > 0.97
     assert (strange < 1.3).mean() > 0.9 and grouped.place(np.full((1, 6), 40.0))[1][0] > 3
+    solid, again = grouped.place(6 * np.eye(6)[group], 3)
+    middles = np.stack([grouped.solid[groups[1] == k].mean(0) for k in range(4)])
+    assert solid.shape == (100, 3) and len(again) == 100
+    assert (np.linalg.norm(solid[:, None] - middles, axis=2).argmin(1) == group).mean() > 0.97
 
 
 def test_a_code_of_the_map_is_placed_beside_itself(grouped, groups):
@@ -82,6 +88,7 @@ def test_a_map_comes_back_from_its_file(grouped, tmp_path):
     path = save(tmp_path, grouped, "a command")
     again = read("m", tmp_path)
     assert path.name == "m.safetensors" and again.figures == grouped.figures
+    assert (again.command, again.seed) == ("a command", grouped.seed)
     for name in ("index", "flat", "cluster", "columns"):
         assert np.array_equal(getattr(again, name), getattr(grouped, name))
     assert again.codes == pytest.approx(grouped.codes, abs=1e-2)
@@ -92,6 +99,31 @@ def test_a_map_comes_back_from_its_file(grouped, tmp_path):
         read("m", tmp_path)
     with pytest.raises(Refusal, match="no map"):
         read("other", tmp_path)
+
+
+def test_a_damaged_map_is_refused_in_a_sentence(monkeypatch):
+    def damaged(name):
+        raise Damaged("The map is damaged.")
+
+    monkeypatch.setattr(latent_map, "read", damaged)
+    with pytest.raises(Refusal, match="is damaged"):
+        map_of("damaged")
+
+
+def test_codes_that_lie_column_by_column_come_back_in_their_places(grouped, tmp_path):
+    """Columns chosen from an array do, and safetensors writes bytes as they lie."""
+    codes = np.asfortranarray(grouped.codes)
+    save(tmp_path, replace(grouped, codes=codes), "a command")
+    assert read("m", tmp_path).codes == pytest.approx(codes, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(MAPS.glob("*.safetensors"))])
+def test_a_shipped_map_is_of_the_shipped_model(name):
+    made = read(name)
+    model, _, config = checkpoint.load(MODELS / made.model)
+    assert config["data"] == made.data and (MAPS / f"{name}.safetensors").stat().st_size < 700_000
+    codes = latent_map.encoded(model, load(made.data), torch.from_numpy(made.index[:32]))
+    assert made.standard(codes) == pytest.approx(made.codes[:32], abs=0.05)  # weights of half precision
 
 
 def test_what_it_keeps_is_measured_as_defined(grouped, groups):
@@ -110,6 +142,15 @@ def test_weights_of_neighbours_are_those_of_umap():
     distance = np.sort(np.random.default_rng(0).random((50, 15)), axis=1).astype(np.float32)
     sigma, _ = smooth_knn_dist(distance, 15.0, local_connectivity=0.0)
     assert membership(distance) == pytest.approx(np.exp(-distance / sigma[:, None]), abs=1e-3)
+
+
+def test_a_place_is_where_most_neighbours_are_and_not_between_them():
+    random = np.random.default_rng(0)
+    heap = np.concatenate([random.normal(size=(9, 2)), random.normal(size=(6, 2)) + 50])[None]
+    even, other = np.ones((1, 15)), np.where(np.arange(15) < 9, 0.1, 1.0)[None]
+    assert np.linalg.norm(latent_map.densest(heap, even, 2)[0]) < 1.5
+    assert np.linalg.norm(latent_map.densest(heap, other, 2)[0] - 50) < 1.5
+    assert latent_map.densest(heap, even, 1e6)[0] == pytest.approx(heap.mean((0, 1)), rel=1e-3)  # wide: their mean
 
 
 def test_maps_are_of_what_a_code_is_made_of():

@@ -89,7 +89,7 @@ def test_a_reader_of_pictures_learns_to_read(monkeypatch):
     for k in range(3):  # a bar for the class, as bright as it is turned
         rows = slice(20 * k, 20 * k + 20)
         images[labels[:, 0] == k, :, rows] = 0.5 + labels[labels[:, 0] == k, 1].view(-1, 1, 1, 1) / 100
-    monkeypatch.setattr(readers.picture_net, "__defaults__", (4,))
+    monkeypatch.setattr(readers, "NARROW", 4)
     reader = readers.of_pictures((255 * images).byte(), labels, (SHAPE, YAW), steps=120)
     told = reader(images)
     assert (told[0].argmax(1) == labels[:, 0]).float().mean() > 0.95

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from engine import MODELS, checkpoint, evaluate, factors, metrics
+from engine import MODELS, checkpoint, evaluate, factors, metrics, swaps
 from engine.data import load, split
 
 NAMES = sorted(folder.name for folder in MODELS.iterdir())
@@ -21,7 +21,7 @@ def test_every_method_and_data_set_that_was_trained_is_shipped():
     configs = {name: checkpoint.load(MODELS / name)[2] for name in NAMES}
     assert {(c["method"], c["data"]) for c in configs.values()} >= {
         ("protovae", "shapes3d"), ("vae", "shapes3d"), ("dotvae", "shapes3d"),
-        ("protovae", "dsprites"), ("vae", "dsprites"), ("dotvae", "dsprites"), ("vae", "faces"),
+        ("protovae", "dsprites"), ("vae", "dsprites"), ("dotvae", "dsprites"), ("vae", "faces"), ("csdismo", "glyphs"),
     }
 
 
@@ -47,15 +47,19 @@ def test_the_reconstruction_is_what_the_card_says(name):
     again = metrics.reconstruction(model, held_out(config["data"], 300))
     assert again == pytest.approx(figure, abs=0.5)  # 300 of the 2,000 images of the card
     assert f"{figure:g}" in (MODELS / name / "card.md").read_text(encoding="utf-8")
-    assert again >= {"protovae-shapes3d": 28, "vae-shapes3d": 28, "vae-faces": 27}.get(name, 20)
+    assert again >= {"protovae-shapes3d": 28, "vae-shapes3d": 28, "vae-faces": 27, "csdismo-glyphs": 19}.get(name, 20)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scores_beside_a_model_agree_with_its_card(name):
-    figures = checkpoint.load(MODELS / name)[2]["figures"]
+    model, _, config = checkpoint.load(MODELS / name)
+    figures = config["figures"]
     scores = json.loads((MODELS / name / evaluate.METRICS).read_text(encoding="utf-8"))
     assert scores["psnr held out"] == pytest.approx(figures["psnr_held_out_db"], abs=0.01)
-    assert scores["MIG"] == pytest.approx(figures["mig"], abs=0.04)  # other samples, and bins between other extremes
+    if any(swaps.sides(model.layout())):  # whose single numbers mean nothing
+        assert "MIG" not in scores and "mig" not in figures and "swap letter content" in scores
+    else:
+        assert scores["MIG"] == pytest.approx(figures["mig"], abs=0.04)  # other samples, bins between other extremes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,6 +72,7 @@ def test_every_slider_has_the_effect_it_is_ranked_by(name):
         dead = [factors.effect(model, factor, bases) for factor in table
                 if factor.rank < 0 and factor.role != "residual"]
     assert len(effects) == config["figures"]["visible_factors"] >= 3
-    assert effects == pytest.approx(written, rel=0.2)  # other base images
+    loose = 0.3 if any(swaps.sides(model.layout())) else 0.2  # what a direction does depends on the picture more
+    assert effects == pytest.approx(written, rel=loose)  # other base images
     assert model.ordered or written == sorted(written, reverse=True)
     assert max(dead, default=0) < 1.5
