@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from app import pictures
+from app.evidence import evidence
 from app.live import STATIC, LiveCanvas, view
 from app.session import MAX_SLIDERS, Dial, Sessions, data_title, whole_seed
 from app.uploads import UNREADABLE, Refused, open_upload
@@ -60,8 +61,9 @@ class Explore:
                 gr.HTML(INTRO, apply_default_css=False, elem_id="intro")
                 dials = sessions.dials(model, base)
                 self.sliders = [slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)]
+                self.evidence = gr.HTML(evidence(known), apply_default_css=False, elem_id="evidence")
 
-        self.outputs = [self.canvas, self.samples, self.caption, *self.sliders]
+        self.outputs = [self.canvas, self.samples, self.caption, self.evidence, *self.sliders]
         picker.input(self._change_model, [picker, self.canvas], self.outputs, **PRIVATE)
         self.samples.select(self._pick, picker, self.outputs, **PRIVATE)
         upload.upload(
@@ -85,6 +87,7 @@ class Explore:
             view(self.sessions, model, base),
             samples(known.data) if moved else gr.skip(),
             caption(known) if moved else gr.skip(),
+            evidence(known) if moved else gr.skip(),
             *(slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)),
         ]
 

@@ -16,6 +16,7 @@ from app.atlas import Atlas
 from app.explore import Explore
 from app.isometry import Isometry
 from app.session import OPENING, Sessions, data_title
+from app.swap import Swap
 from app.theme import CSS, ICON, theme
 from engine import MODELS, Engine, Refusal
 
@@ -59,6 +60,8 @@ def build(engine: Engine) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore"):
                 explore = Explore(sessions, picker, first)
+            with gr.Tab("Swap", id="swap"):
+                Swap(sessions, picker, first)
             with gr.Tab("Map", id="map") as atlas:
                 Atlas(sessions, picker, atlas, explore, tabs, "explore")
             with gr.Tab("When is it possible?", id="isometry") as proof:

@@ -19,10 +19,14 @@ from app.live import STATIC
 CLASSES = 12        # of which a legend is still read
 TEMPLATE = """
 <p class="name"></p><div class="plot"><canvas tabindex="0" role="application"
-aria-roledescription="map of points; arrow keys walk, plus and minus zoom, Enter chooses"></canvas>
-<svg aria-hidden="true"><path></path></svg><span class="ring" hidden></span><span class="thumb" hidden></span></div>
+aria-roledescription="map of points"></canvas>
+<svg aria-hidden="true"><path class="lasso"></path><path class="leap"></path><path class="trail"></path>
+<circle class="start" r="4"></circle><circle class="end" r="4"></circle><circle class="here" r="9"></circle></svg>
+<span class="ring" hidden></span><span class="thumb" hidden></span></div>
 <div class="tools"></div><p class="said" role="status" aria-live="polite"></p>
 """
+KEYS = ("Arrow keys walk from point to point, with Shift they move the map; plus and minus zoom, 0 shows everything, "
+        "Enter chooses, Escape lets go.")
 HUES = colors.sample_colorscale("HSV", np.linspace(0, 1, 256).tolist())
 RANGE = colors.sample_colorscale("Viridis", np.linspace(0, 1, 256).tolist())
 GROUPS = colors.qualitative.Safe[:CLASSES]  # told apart by the colour-blind
@@ -50,13 +54,17 @@ def cloud(
     name: str = "",
     group: str = "",
     tools: bool = True,
+    about: str = "",
+    numbers: np.ndarray | None = None,
 ) -> dict:
     """What a PointCloud shows.
 
     key: another one for other points: the view is kept for as long as it stays. title: said to who cannot
     see it. places: (N, 2) or (N, 3) finite, in random order, as a prefix is painted while the view moves.
     sheet: {"image": address, "side", "columns"}, small pictures of the points, row by row. name: written above
-    it. group: clouds of the same points, who share the pointer and the colour. tools: with lasso.
+    it. group: clouds of the same points, who share the pointer, the lasso and the colour. tools: with lasso.
+    about: what there is to see, for who cannot. numbers: (N,) whole, what the points are, where the clouds of a group
+    hold different ones or in another order; else the same points stand at the same place in all of them.
     Raises ValueError if there is nothing to colour by, or lengths differ.
     """
     if not colour_by or any(len(c.values) != len(places) for c in colour_by):
@@ -75,6 +83,8 @@ def cloud(
         "sheet": sheet,
         "group": group,
         "tools": tools,
+        "about": f"{about} {KEYS}".strip(),
+        "numbers": None if numbers is None else _text(np.asarray(numbers, "<i4")),
     }
 
 
@@ -99,11 +109,27 @@ class PointCloud(gr.HTML):
         return None if value is None else json.dumps(value)
 
 
-def _squared(places: np.ndarray) -> np.ndarray:
-    """Places moved into the unit cube, the same scale in every direction, as 16-bit numbers."""
+def unit(places: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Places (..., D) as a cloud of the places `among` (N, D) has them: in the unit cube, with one scale in every
+    direction; those that lie outside the cloud fall outside the cube."""
+    middle, width = _frame(among)
+    return (places - middle) / width + 0.5
+
+
+def from_unit(places: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """The way back."""
+    middle, width = _frame(among)
+    return (places - 0.5) * width + middle
+
+
+def _frame(places: np.ndarray) -> tuple[np.ndarray, float]:
     low, high = places.min(0), places.max(0)
-    width = max(float((high - low).max()), 1e-12)
-    return np.round(65535 * ((places - (low + high) / 2) / width + 0.5)).astype("<u2")
+    return (low + high) / 2, max(float((high - low).max()), 1e-12)
+
+
+def _squared(places: np.ndarray) -> np.ndarray:
+    """Places in the unit cube as 16-bit numbers."""
+    return np.round(65535 * unit(places, places)).astype("<u2")
 
 
 def _column(colour: Colour) -> dict:

@@ -19,7 +19,7 @@ from threading import Lock
 
 import numpy as np
 
-from engine import Engine, Factor, Model, Refusal, gallery, pictures_of
+from engine import Engine, Factor, Model, Name, Refusal, gallery, pictures_of
 
 MAX_SLIDERS = 24
 UPLOADS = 4096              # pictures kept, 12 kB each
@@ -32,7 +32,7 @@ BASE = re.compile(
 
 OPENING = "protovae-shapes3d"  # the model a page opens with, if it is there
 START = 5                   # the sample a page opens with: its factors stand away from their ends
-DATA = {"dsprites": "dSprites", "shapes3d": "3D Shapes", "faces": "Faces"}  # as they are written
+DATA = {"dsprites": "dSprites", "shapes3d": "3D Shapes", "faces": "Faces", "glyphs": "Glyphs"}  # as they are written
 
 LOST = "That picture is no longer on the server; please choose it again."
 
@@ -121,31 +121,39 @@ class Sessions:
     def dials(self, model: str, base: str) -> list[Dial]:
         """The sliders of a model in the order of their rank, standing where the base has them."""
         code = self.code(model, base)
-        return [dial(factor, position(factor, code)) for factor in sliders(self.engine.model(model))]
+        known = self.engine.model(model)
+        return [dial(factor, position(factor, code), known.names.get(factor.name)) for factor in sliders(known)]
 
     def values(self, model: str, base: str) -> dict[str, float]:
         """The exact position of a base along every slider of a model."""
         code = self.code(model, base)
         return {f.name: position(f, code) for f in sliders(self.engine.model(model))}
 
-    def _compute(self, model: str, base: str) -> np.ndarray:
-        known, found = self.engine.model(model), BASE.fullmatch(base)
+    def pixels(self, model: str, base: str) -> np.ndarray | None:
+        """The picture (64, 64, 3) uint8 that a base is; None for a random image, which is a code and no picture."""
+        known = self.engine.model(model)
+        found = BASE.fullmatch(base) if isinstance(base, str) else None
         if not found:
             raise Refusal(
                 "A picture is named 'gallery:<number>', 'picture:<number>', 'seed:<number>' or 'upload:<sha256>'.")
         if found["seed"]:
-            return self.engine.draw(model, whole_seed(int(found["seed"])))
+            return None
         if found["index"]:
             images, index = gallery(known.data), int(found["index"])
             if index >= len(images):
                 raise Refusal(f"There are {len(images)} sample images of '{known.data}'; there is no number {index}.")
-            pixels = images[index]
-        elif found["number"]:
-            pixels = pictures_of(known.data, [int(found["number"])])[0]
-        else:
-            pixels = self.original(base)
-            if pixels is None:
-                raise Refusal(LOST)
+            return images[index]
+        if found["number"]:
+            return pictures_of(known.data, [int(found["number"])])[0]
+        pixels = self.original(base)
+        if pixels is None:
+            raise Refusal(LOST)
+        return pixels
+
+    def _compute(self, model: str, base: str) -> np.ndarray:
+        pixels = self.pixels(model, base)
+        if pixels is None:
+            return self.engine.draw(model, whole_seed(int(base.removeprefix("seed:"))))
         return self.engine.encode(model, pixels[None]).get()[0]
 
 
@@ -190,16 +198,17 @@ def position(factor: Factor, code: np.ndarray) -> float:
     return float(np.dot(code[slice(*factor.where)], np.asarray(factor.axis, np.float32)))
 
 
-def dial(factor: Factor, value: float) -> Dial:
-    """A slider for a factor whose value is now `value`."""
+def dial(factor: Factor, value: float, name: Name | None = None) -> Dial:
+    """A slider for a factor whose value is now `value`; `name` is what was found to call it."""
+    note = [factor.name, f"effect {factor.evidence.get('effect', 0):.0f}", *([name.strongest] if name else [])]
     step = round_step(factor.high - factor.low)
     digits = max(0, -math.floor(math.log10(step)))
     first, last = math.ceil(factor.low / step), math.floor(factor.high / step)
     neutral = min(max(round(value / step), first), last)
     return Dial(
         name=factor.name,
-        label=f"Factor {factor.rank + 1}",
-        note=f"{factor.name} · effect {factor.evidence.get('effect', 0):.0f}",
+        label=name.name if name else f"Factor {factor.rank + 1}",
+        note=" · ".join(filter(None, note)),
         low=factor.low,
         high=factor.high,
         minimum=round(first * step, digits),

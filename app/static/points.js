@@ -3,7 +3,8 @@
 // Points are painted by the processor straight into the pixels of a canvas. That needs no WebGL, and where
 // WebGL is software it is several times faster. While the view moves, only as many points are painted as fit
 // into a part of a frame; they come in random order, so fewer of them are a thinner picture of the same. At
-// rest the others follow. Clouds of one group share what is under the pointer, and the colour.
+// rest the others follow. Clouds of one group share what is under the pointer, the lasso, and the colour. A line
+// over the points, and where something stands on it, come from elsewhere (static/trail.js).
 
 const BUDGET = 7;       // milliseconds of painting in a frame
 const REST = 120;       // milliseconds without movement until all points are painted
@@ -12,7 +13,7 @@ const DIMMED = 26;      // alpha of 256 of what is outside the selection
 const ZOOM = [0.5, 400];
 
 const plot = element.querySelector(".plot"), canvas = plot.querySelector("canvas");
-const lasso = plot.querySelector("path"), ring = plot.querySelector(".ring"), thumb = plot.querySelector(".thumb");
+const lasso = plot.querySelector(".lasso"), ring = plot.querySelector(".ring"), thumb = plot.querySelector(".thumb");
 const tools = element.querySelector(".tools"), said = element.querySelector(".said");
 const pen = canvas.getContext("2d", { alpha: false });
 
@@ -25,6 +26,9 @@ let view, home;                         // centre, pixels a unit, and in three d
 let image, pixels, ratio = 1;           // of the canvas, and its pixels per CSS pixel
 let painted = 0, moving = false, resting, asked = false;
 let found = -1;                         // the point under the pointer or the keyboard
+let held = -1;                          // the point chosen last, which is shown when there is none under the pointer
+let numbers, numbered;                  // what the points are, and the point of each number; undefined if the same
+let trail = {};                         // {path, here}: places in [0, 1] of a line over the points and of a ring
 let gesture = null;                     // what the pointer is doing
 const pointers = new Map();
 const counters = { frames: 0, painted: 0 };
@@ -47,14 +51,22 @@ function adopt() {
   sx = new Float32Array(cloud.count);
   sy = new Float32Array(cloud.count);
   order = null;
-  if (!same) chosen = null;
+  numbers = cloud.numbers && new Int32Array(bytes(cloud.numbers).buffer);
+  numbered = numbers && new Map(Array.from(numbers, (number, i) => [number, i]));
+  if (!same) {
+    chosen = null;
+    held = -1;
+    trail = {};
+  }
   canvas.ariaLabel = cloud.title;
+  canvas.setAttribute("aria-description", cloud.about);
   element.querySelector(".name").textContent = cloud.name;
   colour(same ? Math.min(cloud.colour, cloud.colours.length - 1) : cloud.colour);
   home = { x: 0.5, y: 0.5, z: 0.5, scale: 0.92, yaw: 0.6, pitch: 0.35 };
   if (!same || !view) view = { ...home };
   find(-1);
   resize();
+  window.dispatchEvent(new CustomEvent("unravel:cloud", { detail: { key: cloud.key } }));
 }
 
 function colour(number) {
@@ -76,7 +88,7 @@ function dress() {                      // the line below: what colours mean, an
     const menu = document.createElement("select");
     menu.ariaLabel = "Colour by";
     cloud.colours.forEach((c, i) => menu.add(new Option(c.name, i, false, i === cloud.colour)));
-    menu.addEventListener("change", () => tell({ colour: Number(menu.value) }));
+    menu.addEventListener("change", () => tell({ colour: cloud.colours[menu.value].name }));
     parts.push(menu);
   }
   const legend = document.createElement("span");
@@ -155,6 +167,14 @@ function project() {
     depth[i] = d * away + t * y;
   }
   order = layered(depth);
+}
+
+function onScreen(place) {              // of one place in [0, 1], in CSS pixels
+  const u = unit() / ratio, left = plot.clientWidth / 2, top = plot.clientHeight / 2;
+  const [x, y, z] = [place[0] - view.x, place[1] - view.y, (place[2] ?? 0) - view.z];
+  if (cloud.dims === 2) return [left + x * u, top - y * u];
+  const c = Math.cos(view.yaw), s = Math.sin(view.yaw), d = Math.cos(view.pitch), t = Math.sin(view.pitch);
+  return [left + (c * x + s * z) * u * 0.8, top - (d * y - t * (c * z - s * x)) * u * 0.8];
 }
 
 function layered(depth) {               // numbers of points, far ones first, random within a layer
@@ -255,10 +275,10 @@ function nearest(x, y, reach, allowed = () => true) {  // canvas pixels
 }
 
 function find(i, from = element, aloud = false) {
-  found = i;
+  found = i < 0 ? held : i;
   place();
   if (i >= 0 && aloud) said.textContent = describe(i);
-  if (from === element && cloud) tell({ index: i });
+  if (from === element && cloud) tell({ number: i < 0 ? -1 : numbers?.[i] ?? i });
   if (i < 0 || from !== element) { thumb.hidden = true; return; }
   picture(i);
 }
@@ -268,12 +288,37 @@ const describe = (i) => cloud.colours.map(({ name, labels, low, high }, k) => {
   return `${name} ${labels ? labels[v] : `${Math.round(v / 2.55)} % from ${low} to ${high}`}`;
 }).join(", ");
 
+function hold(i) {                      // a click: this point stays lit, here and in the clouds of the group
+  held = i;
+  find(i, element, true);
+  if (cloud.group) tell({ held: i < 0 ? -1 : numbers?.[i] ?? i });
+}
+
 function place() {
+  draw();
   ring.hidden = found < 0 || !cloud;
   if (ring.hidden) return;
   const x = sx[found] / ratio, y = sy[found] / ratio;
   ring.style.translate = `${x}px ${y}px`;
   thumb.style.translate = `${clamp(x + 14, 0, plot.clientWidth - 100)}px ${clamp(y - 110, 0, plot.clientHeight - 100)}px`;
+}
+
+const LEAP = 0.05;                      // of the unit: a longer step is a jump from one region to another
+
+function draw() {                       // the line, dotted where it jumps, its ends, and the ring
+  const path = cloud && trail.path ? trail.path.map(onScreen) : [];
+  const steps = { trail: "", leap: "" };
+  for (let k = 1; k < path.length; k++) {
+    const far = Math.hypot(...trail.path[k].map((v, d) => v - trail.path[k - 1][d])) > LEAP;
+    steps[far ? "leap" : "trail"] += `M${path[k - 1].join(" ")}L${path[k].join(" ")}`;
+  }
+  for (const kind of ["trail", "leap"]) plot.querySelector(`path.${kind}`).setAttribute("d", steps[kind]);
+  const ends = { start: path[0], end: path.at(-1), here: cloud && trail.here && onScreen(trail.here) };
+  for (const [kind, at] of Object.entries(ends)) {
+    const mark = plot.querySelector(`circle.${kind}`);
+    mark.style.display = at ? "" : "none";
+    if (at) [mark.cx.baseVal.value, mark.cy.baseVal.value] = at;
+  }
 }
 
 async function picture(i) {
@@ -299,10 +344,21 @@ function choose(polygon) {              // CSS pixels, or null
       if (inside(polygon, sx[i] / ratio, sy[i] / ratio)) { chosen[i] = 1; indices.push(i); }
     }
     if (!indices.length) chosen = null;
+    if (cloud.group) tell({ chosen: indices.map((i) => numbers?.[i] ?? i) });
     said.textContent = `${indices.length} points chosen`;
     trigger("input", { indices: indices.slice(0, 20000), total: indices.length });
   } else if (cloud.tools) {
     trigger("input", { indices: [], total: 0 });
+    if (cloud.group) tell({ chosen: [] });
+  }
+  ask();
+}
+
+function follow(others) {               // the lasso of a cloud of the group
+  chosen = others.length ? new Uint8Array(cloud.count) : null;
+  for (const number of others) {
+    const i = numbered ? numbered.get(number) : number;
+    if (i !== undefined) chosen[i] = 1;
   }
   ask();
 }
@@ -387,7 +443,7 @@ for (const kind of ["pointerup", "pointercancel"]) {
       choose(trail);
     } else if (travelled < 4) {
       const [x, y] = local(event), i = nearest(x * ratio, y * ratio, REACH * ratio);
-      find(i, element, true);
+      hold(i);
       if (i >= 0) trigger("select", { index: i });
       else if (cloud.dims === 2) trigger("click", position(x, y));
     }
@@ -409,16 +465,23 @@ canvas.addEventListener("wheel", (event) => {
 canvas.addEventListener("keydown", (event) => {
   if (!cloud) return;
   const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-  if (way) {
+  if (way && event.shiftKey) drag(-60 * way[0], -60 * way[1]);
+  else if (way) {
     const from = found >= 0 ? [sx[found], sy[found]] : [canvas.width / 2, canvas.height / 2];
     const ahead = (dx, dy) => dx * way[0] + dy * way[1] > Math.abs(dx * way[1]) + Math.abs(dy * way[0]) && (dx || dy);
     const i = found < 0 ? nearest(...from, Infinity) : nearest(...from, Infinity, ahead);
     if (i >= 0) find(i, element, true);
-  } else if (event.key === "Enter" && found >= 0) trigger("select", { index: found });
+  } else if (event.key === "Enter" && found >= 0) {
+    hold(found);
+    trigger("select", { index: found });
+  }
   else if (event.key === "+" || event.key === "=") zoom(1.25, plot.clientWidth / 2, plot.clientHeight / 2);
   else if (event.key === "-") zoom(0.8, plot.clientWidth / 2, plot.clientHeight / 2);
   else if (event.key === "0") { view = { ...home }; move(); }
-  else if (event.key === "Escape") choose(null);
+  else if (event.key === "Escape") {
+    hold(-1);
+    choose(null);
+  }
   else return;
   event.preventDefault();
 });
@@ -427,16 +490,30 @@ function tell(news) {                   // itself and the clouds of its group
   window.dispatchEvent(new CustomEvent("unravel:points", { detail: { from: element, group: cloud.group, ...news } }));
 }
 
-window.addEventListener("unravel:points", ({ detail: { from, group, index, colour: number } }) => {
+window.addEventListener("unravel:points", ({ detail: { from, group, number, held: kept, chosen: others, colour: name } }) => {
   if (!cloud || (from !== element && (!group || cloud.group !== group))) return;
-  if (number !== undefined) { colour(number); ask(); }
-  else if (from !== element) find(index, from);
+  const point = (what) => (numbered && what >= 0 ? numbered.get(what) ?? -1 : what);
+  if (name !== undefined) {
+    const known = cloud.colours.findIndex((c) => c.name === name);
+    if (known >= 0) { colour(known); ask(); }
+  } else if (from === element) return;
+  else if (kept !== undefined) { held = point(kept); find(held, from); }
+  else if (others) follow(others);
+  else find(point(number), from);
+});
+
+window.addEventListener("unravel:trail", ({ detail: { key, ...news } }) => {
+  if (cloud?.key !== key) return;
+  trail = news;
+  draw();
 });
 
 plot.unravel = Object.freeze({    // for tests and benchmarks
   get counters() { return { ...counters }; },
   get view() { return { ...view }; },
   get dims() { return cloud?.dims; },
+  get found() { return found; },
+  get trail() { return structuredClone(trail); },
   place: (i) => [sx[i] / ratio, sy[i] / ratio],
 });
 

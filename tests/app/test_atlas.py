@@ -1,7 +1,9 @@
 """The tab "Map" without a browser: what its events answer, and what it says when there is no map."""
 
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app import atlas
-from app.atlas import Atlas, found_colours, thumb, true_colours
+from app.atlas import ALONE, Atlas, found_colours, groups, thumb, true_colours
 from app.explore import Explore
 from engine import LatentMap, Refusal, pictures_of
 from tests.serving import in_loop
@@ -53,14 +55,25 @@ def tab(sessions, made, monkeypatch) -> Atlas:
     return in_loop(build)
 
 
+@pytest.fixture
+def two(tab, made, monkeypatch) -> tuple[Atlas, LatentMap]:
+    """The tab with a map of 'second', too: of most of the same pictures, in another order."""
+    other = replace(made, model="second", index=made.index[::-1] + 1000)
+    monkeypatch.setattr(atlas, "map_of", {"first": made, "second": other}.__getitem__)
+    monkeypatch.setattr(atlas, "rivals", lambda sessions, model: [{"first": "second", "second": "first"}[model]])
+    return tab, other
+
+
 def event(**data) -> SimpleNamespace:
     return SimpleNamespace(**data)
 
 
 @pytest.mark.parametrize(("choice", "dims"), [("flat", 2), ("in space", 3)])
 def test_a_map_is_shown_with_true_and_found_colours_and_its_trust(tab, sessions, choice, dims):
-    shown, figures, side = tab.show("first", choice)
+    shown, other, figures, side, rivals, line = tab.show("first", choice)
     assert shown["count"] == COUNT and shown["dims"] == dims and side == ""
+    assert other == {"count": 0} and not rivals.visible and shown["numbers"] is None
+    assert line["key"] == shown["key"] and line["dims"] == dims
     names = [c["name"] for c in shown["colours"]]
     assert names[:2] == ["floor hue", "wall hue"] and "groups" in names and "Factor 1" in " ".join(names)
     assert len(names) == 6 + len(sessions.engine.model("first").sliders) + 1
@@ -68,9 +81,10 @@ def test_a_map_is_shown_with_true_and_found_colours_and_its_trust(tab, sessions,
 
 
 def test_without_a_map_the_command_that_makes_one_is_told(tab):
-    shown, sentence, _ = tab.show("second", "flat")
-    assert shown == {"count": 0} and "python -m engine.latent_map assets/models/second" in sentence
-    assert "<script" not in tab.show("<script>", "flat")[1]
+    shown, _, sentence, *_, line = tab.show("second", "flat")
+    assert shown == {"count": 0} and line == {"key": ""}
+    assert "python -m engine.latent_map assets/models/second" in sentence
+    assert "<script" not in tab.show("<script>", "flat")[2]
 
 
 def test_a_click_takes_the_picture_of_the_point_to_the_sliders(tab, sessions):
@@ -78,6 +92,74 @@ def test_a_click_takes_the_picture_of_the_point_to_the_sliders(tab, sessions):
     assert tabs.selected == "explore" and view["base"] == "picture:7000" and view["factors"]
     code = sessions.engine.encode("first", pictures_of("shapes3d", [7000])).get()[0]
     assert np.array_equal(sessions.code("first", "picture:7000"), code)
+
+
+def test_two_maps_of_one_data_set_share_the_pointer_by_picture_number(two, made):
+    tab, other = two
+    mine, theirs, figures, _, choice, _ = tab.show("first", "flat", "second")
+    assert mine["group"] == theirs["group"] != "" and mine["key"] != theirs["key"]
+    numbers = [np.frombuffer(b64decode(c["numbers"]), "<i4") for c in (mine, theirs)]
+    assert np.array_equal(numbers[0], made.index) and np.array_equal(numbers[1], other.index)
+    assert choice.value == "second" and [value for _, value in choice.choices] == [ALONE, "second"]
+    assert "(first)" in figures and "(second)" in figures and "(second)" in theirs["name"]
+
+
+def test_alone_or_compared_with_what_has_no_map_there_is_one_cloud(two):
+    tab, _ = two
+    for rival in (ALONE, "third-grey", None):
+        mine, theirs, *_, choice, _ = tab.show("first", "flat", rival)
+        assert mine["count"] and not mine["group"] and theirs == {"count": 0} and choice.value == ALONE
+
+
+def test_rivals_are_other_models_with_a_map_of_the_same_data(sessions, made, monkeypatch):
+    maps = {"first": made, "second": made, "third-grey": made}
+    monkeypatch.setattr(atlas, "map_of", maps.__getitem__)
+    assert atlas.rivals(sessions, "first") == ["second"]  # the third is of dSprites
+
+    def none(name: str) -> LatentMap:
+        raise Refusal("There is none.")
+
+    monkeypatch.setattr(atlas, "map_of", none)
+    assert atlas.rivals(sessions, "first") == []
+
+
+def test_a_click_on_the_other_map_shows_what_both_models_make_of_the_picture(two, sessions):
+    tab, other = two
+    said = tab.redraw("first", "second", event(index=3))
+    sheet = np.asarray(Image.open(BytesIO(b64decode(said.split("base64,")[1].split("'")[0]))))
+    assert sheet.shape == (64, 3 * 64, 3)
+    image = pictures_of("shapes3d", other.index[[3]])
+    for part, model in ((1, "first"), (2, "second")):
+        again = sessions.engine.decode(model, sessions.engine.encode(model, image).get()).get()[0]
+        assert np.abs(sheet[:, 64 * part:64 * (part + 1)].astype(int) - again).mean() < 6
+    with pytest.raises(Refusal, match="no point"):
+        tab.redraw("first", "second", event(index=COUNT))
+
+
+def test_a_group_is_told_by_the_factor_that_differs(made, sessions):
+    known = sessions.engine.model("first")
+    said = groups(known, made)
+    assert len(said) == 2 and all("50 % of the pictures" in s and "(z0)" in s for s in said)
+    assert tell(said[0]) != tell(said[1])
+    mixed = replace(made, cluster=np.arange(COUNT) // 100)
+    assert all("no factor sets it apart" in sentence for sentence in groups(known, mixed))
+
+
+def tell(sentence: str) -> str:
+    """Whether a group lies higher or lower."""
+    return next(word for word in ("more", "less") if word in sentence)
+
+
+@pytest.mark.parametrize("colour", ["wall hue", "groups", "Factor 1", None])
+def test_the_map_is_saved_as_a_figure_that_needs_nothing_else(tab, sessions, colour):
+    if colour == "Factor 1":
+        colour = found_colours(sessions.engine.model("first"), atlas.map_of("first"))[0].name
+    path = Path(tab.save("first", "flat", colour))
+    text = path.read_text(encoding="utf-8")
+    assert path.name == "map-first-2d.html" and "<script src" not in text and "200 pictures of shapes3d" in text
+    assert colour is None or colour in text
+    with pytest.raises(gr.Error, match="no map"):
+        tab.save("second", "flat", "groups")
 
 
 @pytest.mark.parametrize("index", [-1, COUNT, 1.5, True, "1", None])

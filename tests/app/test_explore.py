@@ -43,10 +43,10 @@ def refused(tab: Explore, answer: list, base: str) -> str:
 
 def test_every_event_answers_for_every_output(tab, sessions):
     for answer in (tab.turn("second", "seed:2", moved=True), tab.turn("first", "seed:2")):
-        view, gallery, text, *pool = answer
+        view, gallery, text, why, *pool = answer
         assert len(answer) == len(tab.outputs) and len(pool) == MAX_SLIDERS
         assert view["base"] == "seed:2" and len(view["factors"]) == sum(part.visible for part in pool)
-    assert gallery == text == SKIPPED  # the model is the same, so is what is said of it
+    assert gallery == text == why == SKIPPED  # the model is the same, so is what is said of it
 
 
 def test_same_sentence_twice_is_said_twice(tab):
@@ -78,7 +78,7 @@ def test_sample_is_picked_by_its_index_and_nothing_else(tab, shipped):
 def test_uploaded_picture_stands_in_the_sliders(tab, sessions, tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(chequers()).save(path)
-    view, _, _, *pool = tab._upload("first", "seed:1", str(path))
+    view, _, _, _, *pool = tab._upload("first", "seed:1", str(path))
     assert view["base"] == sessions.keep(chequers()) and not path.exists()
     dials = sessions.dials("first", view["base"])
     assert [part.value for part in pool[: len(dials)]] == [shown.neutral for shown in dials]

@@ -126,7 +126,7 @@ def test_damaged_models_are_named_when_none_is_left(tmp_path):
 
 
 def test_everything_served_with_the_page_is_there():
-    assert CSS.is_file() and ICON.is_file() and launch_settings()["css_paths"] == CSS
+    assert all(path.is_file() for path in [*CSS, ICON]) and launch_settings()["css_paths"] == CSS
     assert start.ICON == ICON
 
 

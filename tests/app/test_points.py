@@ -6,7 +6,7 @@ from base64 import b64decode
 import numpy as np
 import pytest
 
-from app.points import CLASSES, Colour, PointCloud, cloud
+from app.points import CLASSES, Colour, PointCloud, cloud, from_unit, unit
 
 
 def decoded(text: str, kind: str) -> np.ndarray:
@@ -27,6 +27,21 @@ def test_places_keep_their_shape_within_16_bits(dims):
     apart = np.linalg.norm(places[:, None] - places, axis=-1)
     assert np.linalg.norm(got[:, None] - got, axis=-1) * width == pytest.approx(apart, abs=1e-3)
     assert (got.max(0) + got.min(0)) / 2 == pytest.approx(0.5, abs=1e-4)  # in the middle
+
+
+def test_a_place_is_drawn_where_its_point_would_be_and_found_again():
+    places = some(50)
+    got = decoded(cloud("key", "title", places, [Colour("x", places[:, 0])])["position"], "<u2").reshape(-1, 2) / 65535
+    assert unit(places[:7], places) == pytest.approx(got[:7], abs=1e-4)
+    assert from_unit(unit(places[0] + 9, places), places) == pytest.approx(places[0] + 9)
+
+
+def test_points_keep_their_numbers_and_a_summary_ends_in_the_keys():
+    colour = [Colour("x", np.ones(5))]
+    made = cloud("key", "title", some(), colour, about="Two groups.", numbers=np.array([4, 70_000, 0, 9, 2]))
+    assert list(decoded(made["numbers"], "<i4")) == [4, 70_000, 0, 9, 2]
+    assert made["about"].startswith("Two groups. Arrow keys")
+    assert cloud("key", "title", some(), colour)["numbers"] is None
 
 
 def test_places_that_are_all_the_same_do_no_harm():

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import replace
 from threading import Thread
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from app import session
 from app.session import Sessions, dial, parse, position, round_step, sliders, whole_seed
 from engine import Factor, Refusal
+from tests.engine.test_names import NAME
 from tests.serving import chequers
 
 NAN, INF = float("nan"), float("inf")
@@ -177,3 +179,10 @@ def test_dial_is_rounded_and_clipped_into_its_range(value):
     assert shown.minimum <= shown.neutral <= shown.maximum
     assert shown.neutral == round(shown.neutral, 2)
     assert (shown.label, shown.note) == ("Factor 1", "z0 · effect 12")
+
+
+def test_dial_bears_the_name_that_was_found():
+    factor = Factor("z3", (0, 1), "factor", (1.0,), -1.0, 1.0, 0, {"effect": 12.4}, (0.0, 1.0))
+    shown = dial(factor, 0.0, NAME)
+    assert (shown.name, shown.label, shown.note) == ("z3", "wall hue", "z3 · effect 12 · R² .93")
+    assert dial(factor, 0.0, replace(NAME, source="nothing")).note == "z3 · effect 12"

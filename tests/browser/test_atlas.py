@@ -1,7 +1,10 @@
 """The map in a real browser: from a point to the sliders and back, lasso, space, and a model without a map."""
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+
+from engine import map_of
 
 PLOT = "document.querySelector('#atlas-cloud .plot').unravel"
 WAIT = 60_000
@@ -74,3 +77,60 @@ def test_a_colour_is_chosen_by_name(atlas):
     expect(atlas.locator("#atlas-cloud .legend")).to_contain_text("3")
     menu.select_option(label="groups")
     expect(atlas.locator("#atlas-cloud .legend")).to_contain_text("group 1")
+
+
+def test_a_picture_lit_in_one_map_is_lit_in_the_other_and_a_click_keeps_it(atlas):
+    atlas.get_by_label("Compare with").click()
+    atlas.get_by_role("option", name="vae-shapes3d").last.click()
+    other = PLOT.replace("#atlas-cloud", "#atlas-other")
+    atlas.wait_for_function("document.querySelector('#atlas-other .plot')?.unravel?.counters.painted >= 1000",
+                            timeout=WAIT)
+    maps = [map_of(name) for name in ("protovae-shapes3d", "vae-shapes3d")]
+    atlas.mouse.move(*place(atlas, 40))
+    same = int(np.flatnonzero(maps[1].index == maps[0].index[40])[0])
+    atlas.wait_for_function(f"point => {other}.found === point", arg=same, timeout=WAIT)
+    box = atlas.locator("#atlas-other canvas").bounding_box()
+    x, y = atlas.evaluate(f"i => {other}.place(i)", same)
+    atlas.mouse.click(box["x"] + x, box["y"] + y)
+    expect(atlas.locator("#atlas-side")).to_contain_text("by ProtoVAE", timeout=WAIT)
+    atlas.mouse.move(2, 2)
+    mine, theirs = atlas.evaluate(f"[{PLOT}.found, {other}.found]")
+    assert mine >= 0 <= theirs and maps[0].index[mine] == maps[1].index[theirs]
+
+
+def test_the_picture_on_the_sliders_is_a_ring_that_follows_them(atlas):
+    atlas.wait_for_function(f"{PLOT}.trail.path?.length === 33 && {PLOT}.trail.here", timeout=WAIT)
+    path, before = atlas.evaluate(f"[{PLOT}.trail.path, {PLOT}.trail.here]")
+    name = atlas.evaluate("window.unravel.view.factors[0].name")
+    atlas.locator("#atlas-trail input").evaluate(
+        "r => { r.value = r.max; r.dispatchEvent(new Event('input', { bubbles: true })); }")
+    atlas.wait_for_function("name => window.unravel.view.edits[name] > 0", arg=name, timeout=WAIT)
+    atlas.wait_for_function(f"before => {PLOT}.trail.here.join() !== before.join()", arg=before, timeout=WAIT)
+    here = np.array(atlas.evaluate(f"{PLOT}.trail.here"))
+    ends = np.abs(np.array(path)[[0, -1]] - here).sum(1)
+    assert ends[1] < 0.05 and np.array(path).shape == (33, 2)
+    atlas.get_by_label("Factor whose path").select_option(label="no factor")
+    atlas.wait_for_function(f"{PLOT}.trail.path.length === 0", timeout=WAIT)
+
+
+def test_the_map_is_saved_as_a_figure(atlas, tmp_path):
+    with atlas.expect_download(timeout=WAIT) as saved:
+        atlas.get_by_role("button", name="Save as a plotly figure").click()
+    saved.value.save_as(tmp_path / "map.html")
+    text = (tmp_path / "map.html").read_text(encoding="utf-8")
+    assert saved.value.suggested_filename == "map-protovae-shapes3d-2d.html" and "floor hue" in text
+    assert "python -m engine.latent_map" in text  # the command that made it
+
+
+def test_the_map_can_be_walked_by_keys_and_says_what_there_is(atlas):
+    canvas = atlas.locator("#atlas-cloud canvas")
+    assert "Arrow keys walk" in canvas.get_attribute("aria-description")
+    assert "Group 1" in canvas.get_attribute("aria-description")
+    canvas.focus()
+    atlas.keyboard.press("ArrowRight")
+    expect(atlas.locator("#atlas-cloud .said")).to_contain_text("floor hue")
+    x = atlas.evaluate(f"{PLOT}.view.x")
+    atlas.keyboard.press("Shift+ArrowRight")
+    assert atlas.evaluate(f"{PLOT}.view.x") > x
+    atlas.keyboard.press("Enter")
+    atlas.wait_for_function("window.unravel.view.base.startsWith('picture:')", timeout=WAIT)

@@ -1,0 +1,258 @@
+// Two pictures that exchange content and style, and a matrix; runs as `js_on_load` of the stage (app/swap.py).
+//
+// The page keeps its state here: two bases, further ones, ticked factors, shares. While a slider moves, one
+// request is in flight and only the newest wish is remembered; at rest the exact pictures are asked for.
+
+const SIDE = 64;     // pixels of a picture
+const REST = 140;    // milliseconds without input until the exact pictures are asked for
+const PAGE = Math.random().toString(36).slice(2);
+const OFFLINE = "The server does not answer; please try again.";
+const AFTER = { a: "b", b: "contents" };   // where the next of several files goes
+
+const find = (name) => element.querySelector(name);
+const all = (name) => [...element.querySelectorAll(name)];
+
+let about;                                 // what the server says of the model
+let state;                                 // {model, a, b, contents, styles, names, content, style}
+let target = "a";
+let resting, seen = false, waiting = false;
+let passing = false;                       // the line of status tells of a request that failed
+const counters = { mixed: 0, exact: 0, matrices: 0, errors: 0 };
+
+// ---------------------------------------------------------------------------
+// Requests: one in flight per lane; meanwhile only the newest wish is remembered.
+
+const reached = (answer) => answer.then((said) => said ?? { error: OFFLINE }, () => ({ error: OFFLINE }));
+
+function lane(call) {
+  let next = null, running = false;
+  return async (extra, receive) => {
+    next = { request: { ...state, page: PAGE, ...extra }, receive };
+    if (running) return;
+    running = true;
+    while (next) {
+      const wish = next;
+      next = null;
+      const answer = await reached(call(wish.request));
+      if (wish.request.model !== state.model || answer.stale) continue;
+      if (answer.error) say(answer.error, false);
+      else {
+        if (passing) say("");
+        await wish.receive(answer, next === null);
+      }
+    }
+    running = false;
+  };
+}
+
+const askPair = lane(server.pair), askMix = lane(server.mix), askMatrix = lane(server.matrix);
+const askNew = lane(server.imagine);
+
+const bitmap = ({ image }) =>
+  createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: "image/png" }));
+const address = ({ image }) => `data:image/png;base64,${image}`;
+
+function say(sentence, lasting = true) {    // what does not last goes with the next answer
+  find(".status").textContent = sentence;
+  passing = !lasting;
+  if (sentence) counters.errors += 1;
+}
+
+function paint(picture, tiles) {           // tile k of the picture on the canvas of tiles[k]
+  tiles.forEach((tile, k) => {
+    find(`canvas[data-tile="${tile}"]`).getContext("2d").drawImage(picture, k * SIDE, 0, SIDE, SIDE, 0, 0, SIDE, SIDE);
+  });
+}
+
+function fetchPair() {
+  askPair({}, async (answer, newest) => {
+    const picture = await bitmap(answer);
+    if (!newest) return;
+    paint(picture, [0, 1, 2, 3, 4, 5]);
+    find(".pair-file").href = address(answer);
+    find(".note").textContent = answer.note;
+    counters.exact += 1;
+  });
+}
+
+function fetchMatrix() {
+  askMatrix({}, (answer) => {
+    layOut(address(answer));
+    find(".matrix-file").href = address(answer);
+    find(".matrix-note").textContent = answer.note;
+    counters.matrices += 1;
+  });
+}
+
+function fetchMix() {
+  askMix({}, async (answer) => {
+    paint(await bitmap(answer), [2, 3]);
+    counters.mixed += 1;
+  });
+}
+
+function refresh() {                       // when it is looked at: a hidden tab asks for nothing
+  waiting = !seen;
+  if (waiting) return;
+  fetchPair();
+  fetchMatrix();
+}
+
+// ---------------------------------------------------------------------------
+// The matrix: tiles of one sheet, pictures to take out at its edges, places to add more.
+
+function layOut(sheet) {
+  const rows = [state.a, state.b, ...state.contents], columns = [state.a, state.b, ...state.styles];
+  const grid = find(".matrix"), tiles = [];
+  const tile = (r, c) => {
+    const edge = r === 0 ? c - 3 : r - 3, side = r === 0 ? "styles" : "contents";
+    const removable = (r === 0) !== (c === 0) && edge >= 0;
+    const made = document.createElement(removable ? "button" : "div");
+    made.style.cssText = `grid-area: ${r + 1} / ${c + 1}; background-position: ${100 * c / columns.length}% ${100 * r / rows.length}%`;
+    made.className = r && c ? "tile" : "tile edge";
+    if (removable) {
+      Object.assign(made, { type: "button", ariaLabel: `Take out ${side === "styles" ? "style" : "content"} ${edge + 3}` });
+      made.addEventListener("click", () => change({ [side]: state[side].filter((_, i) => i !== edge) }));
+    }
+    return made;
+  };
+  for (let r = 0; r <= rows.length; r++) for (let c = 0; c <= columns.length; c++) if (r || c) tiles.push(tile(r, c));
+  const add = (slot, words, area) => {
+    const made = document.createElement("button");
+    Object.assign(made, { type: "button", className: "add", textContent: "+", ariaLabel: words, title: words });
+    made.dataset.slot = made.dataset.target = slot;
+    made.style.gridArea = area;
+    return made;
+  };
+  if (rows.length < about.most) tiles.push(add("contents", "Add a content", `${rows.length + 2} / 1`));
+  if (columns.length < about.most) tiles.push(add("styles", "Add a style", `1 / ${columns.length + 2}`));
+  grid.style.setProperty("--sheet", `url(${sheet})`);
+  grid.style.setProperty("--rows", rows.length + 1);
+  grid.style.setProperty("--columns", columns.length + 1);
+  grid.replaceChildren(...tiles);
+  mark();
+}
+
+// ---------------------------------------------------------------------------
+// State.
+
+function change(parts) {
+  say("");
+  Object.assign(state, parts);
+  mark();
+  refresh();
+}
+
+function place(base, slot) {
+  if (slot === "a" || slot === "b") return change({ [slot]: base });
+  if (state[slot].length + 2 >= about.most) return say(`A matrix has at most ${about.most} ${slot}.`);
+  change({ [slot]: [...state[slot], base] });
+}
+
+function aim(slot) {
+  target = slot;
+  mark();
+}
+
+function mark() {
+  for (const button of all("[data-target]")) button.ariaPressed = String(button.dataset.target === target);
+  for (const thumb of all(".samples button")) {
+    thumb.ariaPressed = String([state.a, state.b].includes(`gallery:${thumb.dataset.index}`));
+  }
+  for (const input of all("[data-share]")) input.value = state[input.dataset.share];
+}
+
+async function upload(files, slot) {
+  const wrong = [];
+  for (const file of files) {
+    if (file.size > about.bytes) {
+      wrong.push(`${file.name}: ${about.heavy}`);
+      continue;
+    }
+    const text = await new Promise((done) => {
+      const reader = new FileReader();
+      reader.onload = () => done(reader.result.slice(reader.result.indexOf(",") + 1));
+      reader.onerror = () => done("");
+      reader.readAsDataURL(file);
+    });
+    const answer = await reached(server.take({ file: text }));
+    if (answer.error) wrong.push(`${file.name}: ${answer.error}`);
+    else {
+      place(answer.base, slot);
+      slot = AFTER[slot] ?? slot;
+    }
+  }
+  if (wrong.length) say(wrong.join(" "));
+}
+
+// ---------------------------------------------------------------------------
+// Events.
+
+element.addEventListener("input", ({ target: input }) => {
+  if (!input.dataset.share) return;
+  state[input.dataset.share] = Number(input.value);
+  fetchMix();
+  clearTimeout(resting);
+  resting = setTimeout(fetchPair, REST);
+});
+
+element.addEventListener("change", ({ target: input }) => {
+  if (input.type !== "file") return;
+  upload([...input.files], target);
+  input.value = "";
+});
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.dataset.target) aim(button.dataset.target);
+  else if (button.dataset.index) place(`gallery:${button.dataset.index}`, target);
+  else if (button.matches(".reset")) change({ content: 0, style: 1 });
+  else if (button.matches(".imagine")) {
+    askNew({ seed: Math.floor(Math.random() * 2 ** 32) }, async (answer) => {
+      const canvas = find(".drawn");
+      canvas.getContext("2d").drawImage(await bitmap(answer), 0, 0);
+      canvas.hidden = false;
+    });
+  }
+});
+
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  element.addEventListener(kind, (event) => {
+    event.preventDefault();                // else the browser would leave the page for the file
+    const slot = event.target.closest?.("[data-slot]");
+    for (const other of all("[data-over]")) delete other.dataset.over;
+    if (slot && kind === "dragover") slot.dataset.over = "";
+    if (kind !== "drop") return;
+    upload([...event.dataTransfer.files], slot?.dataset.slot ?? target);
+  });
+}
+
+function adopt() {
+  about = JSON.parse(props.value);
+  const usable = (base) => !base.startsWith("gallery:") || Number(base.slice(8)) < about.count;
+  const old = state ?? { a: "gallery:none", b: "gallery:none", contents: [], styles: [], content: 0, style: 1 };
+  state = {
+    model: about.model, names: about.names, content: old.content, style: old.style,
+    a: usable(old.a) ? old.a : about.a, b: usable(old.b) ? old.b : about.b,
+    contents: old.contents.filter(usable), styles: old.styles.filter(usable),
+  };
+  find(".samples").innerHTML = about.samples;
+  find(".new").hidden = !about.imagines;
+  find(".drawn").hidden = true;
+  mark();
+  refresh();
+}
+
+new IntersectionObserver(([entry]) => {
+  seen = entry.isIntersecting;
+  if (seen && waiting) refresh();
+}).observe(element);
+
+window.unravelSwap = Object.freeze({
+  get state() { return structuredClone(state); },
+  get counters() { return { ...counters }; },
+  choose: (names) => change({ names }),
+});
+watch("value", adopt);
+adopt();

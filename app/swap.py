@@ -1,0 +1,268 @@
+"""The tab "Swap": two pictures that exchange content and style, and a matrix of more.
+
+The page keeps which pictures it shows and where its sliders stand, and sends that along with every request;
+the server keeps nothing for it but the pixels of uploads. The five functions of `doors` are reached through
+Gradio's own component route, which honours `auth=`, as those of `app.live` are. What a model means by content
+and style is what `engine.evaluate` measured, in a sentence.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from itertools import chain
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from app import pictures
+from app.explore import FORMATS, PRIVATE, samples
+from app.live import STATIC
+from app.session import Sessions, sliders
+from app.uploads import MAX_BYTES, TOO_HEAVY, UNREADABLE, Refused, open_upload
+from engine import Factor, Model, Refusal, exchange, gallery
+
+INTRO = """
+<h2>Swap</h2>
+<p>Two pictures, taken apart and put together with the style of the other. Choose each from the samples, or drop files
+on them; the sliders go from a picture's own part to the other's. Below, every content meets every style.</p>
+"""
+MOST = 8            # contents, and styles, of the matrix
+NEW = 8             # new contents at a time
+OTHER = 12          # the sample that a page opens with as its second picture
+FAR = 1.0           # strangeness that is a reason to warn
+CLEAR = 0.2         # by which one correlation must exceed the other for a factor to belong to a side
+TILE = 64           # pixels of a picture
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A checked request of the page. Names of factors, and shares, are the engine's to check."""
+
+    model: str
+    a: str                      # bases of the two pictures
+    b: str
+    contents: tuple[str, ...]   # bases of further ones
+    styles: tuple[str, ...]
+    names: list[str]            # factors that are style, for a model that does not tell by itself
+    content: float              # share of the other's content, 0 to 1
+    style: float
+    page: str
+
+
+class Swap:
+    """The tab inside the current Blocks. `picker` is the model picker, which opens on `model`."""
+
+    def __init__(self, sessions: Sessions, picker: gr.Dropdown, model: str):
+        self.sessions = sessions
+        known = sessions.engine.model(model)
+        with gr.Column(elem_id="swap"):
+            gr.HTML(INTRO, apply_default_css=False, elem_id="swap-intro")
+            self.meaning = gr.HTML(meaning(known), apply_default_css=False, elem_id="swap-meaning")
+            self.names = choices(known)
+            self.stage = gr.HTML(
+                opening(sessions, model),
+                html_template=(STATIC / "swap.html").read_text("utf-8").replace("{formats}", ",".join(FORMATS)),
+                js_on_load=(STATIC / "swap.js").read_text("utf-8"),
+                server_functions=doors(sessions), apply_default_css=False, elem_id="swap-stage",
+            )
+        self.outputs = [self.meaning, self.names, self.stage]
+        picker.input(self.turn, picker, self.outputs, **PRIVATE)
+        self.names.input(None, self.names, js="(names) => { window.unravelSwap.choose(names); }", **PRIVATE)
+
+    def turn(self, model: str) -> list[Any]:
+        """Updates for all outputs that show another model. The page keeps its pictures where it can."""
+        try:
+            known = self.sessions.engine.model(model)
+            return [meaning(known), choices(known), opening(self.sessions, model)]
+        except Refusal as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from None
+
+
+def opening(sessions: Sessions, model: str) -> str:
+    """What the page needs to know to begin with a model, as JSON text."""
+    known = sessions.engine.model(model)
+    count = len(gallery(known.data))
+    first = sessions.start(model)
+    return json.dumps({
+        "model": model, "samples": samples(known.data), "count": count,
+        "a": first, "b": f"gallery:{min(OTHER, count - 1)}" if count else "seed:1",
+        "names": styled(known), "imagines": known.imagines, "most": MOST, "bytes": MAX_BYTES, "heavy": TOO_HEAVY,
+    })
+
+
+def choices(known: Model) -> gr.CheckboxGroup:
+    """The factors that may be style, ticked as a page opens; hidden where the model knows by itself."""
+    shown = [] if known.sides[1] else sliders(known)
+    return gr.CheckboxGroup(
+        [(name_of(known, factor), factor.name) for factor in shown], value=styled(known), visible=bool(shown),
+        label="Style is what is ticked; all else is content", elem_id="swap-names",
+    )
+
+
+def styled(known: Model) -> list[str]:
+    """The factors that count as style when a page opens: the stronger half."""
+    shown = [] if known.sides[1] else sliders(known)
+    return [factor.name for factor in shown[:(len(shown) + 1) // 2]]
+
+
+def name_of(known: Model, factor: Factor) -> str:
+    """What a factor is called on the page: as the sliders call it, and by its place in the code."""
+    named = known.names.get(factor.name)
+    return f"{named.name if named else f'Factor {factor.rank + 1}'} ({factor.name})"
+
+
+def meaning(known: Model) -> str:
+    """What content and style mean for a model, from measurement, in a sentence of HTML."""
+    if not known.sides[1]:
+        what = ("The factors are called what was measured of them." if known.names
+                else "What the factors mean is not measured yet.")
+        return f"<p>This model has factors and does not tell content from style: you do, below. {what}</p>"
+    factors = [name.removeprefix("read ") for name in known.scores if name.startswith("read ")]
+    found: dict[str, list[str]] = {"content": [], "style": [], "neither": []}
+    for factor in factors:
+        both = {side: known.scores.get(f"swap {factor} {side}") for side in ("content", "style")}
+        if None in both.values():
+            continue
+        side, other = sorted(both, key=both.get, reverse=True)
+        words = (f"the <b>{escape(factor)}</b> ({both[side]:.2f} with the picture that gave {side}, {both[other]:.2f} "
+                 f"with the other, {known.scores[f'read {factor}']:.2f} at best)")
+        found[side if both[side] - both[other] >= CLEAR else "neither"].append(words)
+    parts = [f"{side} carries {' and '.join(words)}" for side, words in found.items() if words and side != "neither"]
+    if found["neither"]:
+        parts.append(f"neither clearly carries {' and '.join(found['neither'])}")
+    if not parts:
+        return "<p>What content and style mean for this model is not measured yet.</p>"
+    return f"<p>Measured on swaps, as correlations that a reader of real pictures finds: {'; '.join(parts)}.</p>"
+
+
+def doors(sessions: Sessions) -> list[Callable[[Any], dict]]:
+    """The functions the page calls. Each takes a request as `parse` reads it and answers with an image (base64
+    of a PNG), {error: sentence} or {stale}."""
+    engine = sessions.engine
+
+    def pair(request: Any) -> dict:
+        """Everything of two pictures, exact: six tiles in a row, A, A rebuilt, A with B's style, B with A's, B
+        rebuilt, B; with a note if one is far from what the model has seen."""
+        return answered(request, lambda wish: paired(sessions, wish))
+
+    def mix(request: Any) -> dict:
+        """Both results alone, for a slider in hand: two tiles."""
+        def work(wish: Wish) -> dict:
+            answer = engine.decode(wish.model, mixed(sessions, wish), lane=(wish.page, "mix"))
+            return {"stale": True} if answer.stale else image(answer.get()[None])
+        return answered(request, work)
+
+    def matrix(request: Any) -> dict:
+        """Every content by every style, under and beside the pictures they come from: N + 1 rows of M + 1 tiles."""
+        return answered(request, lambda wish: crossed(sessions, wish))
+
+    def imagine(request: Any) -> dict:
+        """New contents under A's style: NEW tiles."""
+        def work(wish: Wish) -> dict:
+            a = sessions.code(wish.model, wish.a)
+            codes = exchange.new_contents(engine, wish.model, a, NEW, request.get("seed"))
+            return image(engine.refine(wish.model, codes).get()[None])
+        return answered(request, work)
+
+    def take(request: Any) -> dict:
+        """A file {file: base64} as a base."""
+        try:
+            text = request["file"]
+            if len(text) > 4 * MAX_BYTES // 3 + 4:
+                raise Refused(TOO_HEAVY)
+            return {"base": sessions.keep(open_upload(b64decode(text, validate=True)))}
+        except Refused as refusal:
+            return {"error": str(refusal)}
+        except (TypeError, KeyError, ValueError):  # nothing the page sends
+            return {"error": UNREADABLE}
+
+    return [pair, mix, matrix, imagine, take]
+
+
+def answered(request: Any, work: Callable[[Wish], dict]) -> dict:
+    """Check a request and do the work on it; a refusal becomes {error}."""
+    try:
+        return work(parse(request))
+    except Refusal as refusal:
+        return {"error": str(refusal)}
+
+
+def parse(request: Any) -> Wish:
+    """A request as it came from the browser, checked; raises Refusal."""
+    if not isinstance(request, dict):
+        raise Refusal("A request is an object with a model and two pictures.")
+    texts = [request.get(name, "") for name in ("model", "a", "b", "page")]
+    lists = [request.get(name, []) for name in ("contents", "styles", "names")]
+    if not all(isinstance(column, list) for column in lists):
+        raise Refusal("Further pictures, and factors, are given as lists of names.")
+    if not all(isinstance(text, str) and len(text) <= 100 for text in chain(texts, *lists)):
+        raise Refusal("Models, pictures and factors are given by their names.")
+    contents, styles, names = lists
+    if max(len(contents), len(styles)) > MOST - 2:
+        raise Refusal(f"A matrix has at most {MOST} contents and {MOST} styles.")
+    model, a, b, page = texts
+    return Wish(model, a, b, tuple(contents), tuple(styles), names, request.get("content", 0), request.get("style", 1),
+                page)
+
+
+def mixed(sessions: Sessions, wish: Wish) -> np.ndarray:
+    """Codes (2, D) of both results."""
+    a, b = (sessions.code(wish.model, base) for base in (wish.a, wish.b))
+    return exchange.mixed(sessions.engine, wish.model, a, b, wish.names, wish.content, wish.style)
+
+
+def paired(sessions: Sessions, wish: Wish) -> dict:
+    """What `pair` answers."""
+    a, b = (sessions.code(wish.model, base) for base in (wish.a, wish.b))
+    codes = np.stack([a, *mixed(sessions, wish), b])
+    answer = sessions.engine.refine(wish.model, codes, lane=(wish.page, "pair"))
+    if answer.stale:
+        return {"stale": True}
+    drawn = answer.get()
+    ends = [sessions.pixels(wish.model, base) for base in (wish.a, wish.b)]
+    first, last = (drawn[i] if own is None else own for i, own in zip((0, -1), ends, strict=True))
+    bad = far(sessions, wish.model, [wish.a, wish.b])
+    notes = [f"{name} is far from all that this model has seen ({bad[base]:.1f} times the error that one training "
+             "picture in a hundred exceeds): trust neither its parts nor the swaps."
+             for name, base in {"A": wish.a, "B": wish.b}.items() if base in bad]
+    return image(np.stack([first, *drawn, last])[None]) | {"note": " ".join(notes)}
+
+
+def crossed(sessions: Sessions, wish: Wish) -> dict:
+    """What `matrix` answers."""
+    rows, columns = [wish.a, wish.b, *wish.contents], [wish.a, wish.b, *wish.styles]
+    contents, styles = ([sessions.code(wish.model, base) for base in side] for side in (rows, columns))
+    answer = exchange.matrix(sessions.engine, wish.model, contents, styles, wish.names, lane=(wish.page, "matrix"))
+    if answer.stale:
+        return {"stale": True}
+    inner = answer.get()
+    tiles = np.full((len(rows) + 1, len(columns) + 1, TILE, TILE, 3), 255, np.uint8)
+    tiles[1:, 1:] = inner
+    tiles[1:, 0], tiles[0, 1:] = (np.stack([face(sessions, wish.model, base) for base in side])
+                                  for side in (rows, columns))
+    bad = len(far(sessions, wish.model, dict.fromkeys([*wish.contents, *wish.styles])))
+    note = f"{bad} of the added pictures {'is' if bad == 1 else 'are'} far from all that this model has seen."
+    return image(tiles) | {"note": note if bad else ""}
+
+
+def face(sessions: Sessions, model: str, base: str) -> np.ndarray:
+    """The picture (64, 64, 3) uint8 that stands for a base: itself, or what the model draws if it is only a code."""
+    own = sessions.pixels(model, base)
+    return sessions.engine.refine(model, sessions.code(model, base)[None]).get()[0] if own is None else own
+
+
+def far(sessions: Sessions, model: str, bases: Any) -> dict[str, float]:
+    """The strangeness of those uploads among `bases` that are too far from what the model has seen."""
+    given = [base for base in bases if sessions.original(base) is not None]
+    if not given or not sessions.engine.model(model).judges:
+        return {}
+    told = exchange.strangeness(sessions.engine, model, np.stack([sessions.original(base) for base in given]))
+    return {base: float(value) for base, value in zip(given, told, strict=True) if value > FAR}
+
+
+def image(tiles: np.ndarray) -> dict:
+    """Tiles (R, K, 64, 64, 3) as one PNG, in base64."""
+    return {"image": b64encode(pictures.png(pictures.sheet(tiles))).decode()}

@@ -1,0 +1,184 @@
+"""The tab "Swap" without a browser: what its doors answer, and what it says of a model."""
+
+from base64 import b64decode, b64encode
+from dataclasses import replace
+from io import BytesIO
+from json import loads
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import swap
+from app.pictures import png
+from app.session import LOST, Sessions
+from app.swap import MOST, NEW, Swap, choices, meaning, opening
+from app.uploads import MAX_BYTES, TOO_HEAVY, UNKNOWN, UNREADABLE
+from engine import Engine, exchange
+from tests.serving import chequers, hostile_files, in_loop
+from tests.tiny import save_tiny
+from tests.two_sided import save_two_sided
+
+SCORES = {
+    "read letter": 0.93, "read letter right": 0.9, "swap letter content": 0.8, "swap letter style": 0.02,
+    "read face": 0.8, "swap face content": 0.1, "swap face style": 0.6,
+    "read slant": 0.8, "swap slant content": 0.2, "swap slant style": 0.15,
+}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    save_two_sided(folder / "two-sided", SCORES)
+    save_tiny(folder / "factors")
+    engine = Engine(folder)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def sessions(engine) -> Sessions:
+    return Sessions(engine)
+
+
+@pytest.fixture
+def call(sessions):
+    """A door by its name, called with a request."""
+    doors = {door.__name__: door for door in swap.doors(sessions)}
+    return lambda name, **request: doors[name]({"a": "seed:0", "b": "seed:1", "page": "p"} | request)
+
+
+def tiles(answer: dict) -> np.ndarray:
+    """The pictures (R, K, 64, 64, 3) of an answer."""
+    sheet = np.asarray(Image.open(BytesIO(b64decode(answer["image"]))))
+    rows, columns = sheet.shape[0] // 64, sheet.shape[1] // 64
+    return sheet.reshape(rows, 64, columns, 64, 3).swapaxes(1, 2)
+
+
+def upload(call, seed: int = 0) -> str:
+    return call("take", file=b64encode(png(chequers(seed))).decode())["base"]
+
+
+def near(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.abs(a.astype(int) - b).max() <= 1
+
+
+def first(engine: Engine) -> list[str]:
+    return [engine.model("factors").sliders[0].name]
+
+
+@pytest.mark.parametrize("model", ["two-sided", "factors"])
+def test_two_uploads_and_what_became_of_them(call, sessions, engine, model):
+    a, b = upload(call, 1), upload(call, 2)
+    answer = call("pair", model=model, a=a, b=b, names=first(engine))
+    (given, rebuilt, one, other, again, last), = tiles(answer)
+    assert np.array_equal(given, chequers(1)) and np.array_equal(last, chequers(2))
+    codes = np.stack([sessions.code(model, a), sessions.code(model, b)])
+    assert near(np.stack([rebuilt, again]), engine.decode(model, codes).get())
+    mixed = exchange.mixed(engine, model, *codes, first(engine))
+    assert near(np.stack([one, other]), engine.decode(model, mixed).get())
+
+
+def test_sliders_at_their_other_ends_give_the_pictures_back(call):
+    (_, rebuilt, one, other, again, _), = tiles(call("pair", model="two-sided", style=0))
+    assert near(one, rebuilt) and near(other, again)
+    (one, other), = tiles(call("mix", model="two-sided", content=1, style=1))
+    assert near(one, again) and near(other, rebuilt)
+    (half, _), = tiles(call("mix", model="two-sided", style=0.5))
+    assert not near(half, rebuilt)
+
+
+def test_without_a_ticked_factor_nothing_is_exchanged(call):
+    (_, rebuilt, one, other, again, _), = tiles(call("pair", model="factors", names=[]))
+    assert near(one, rebuilt) and near(other, again)
+
+
+def test_the_matrix_has_contents_in_rows_and_styles_in_columns(call, sessions, engine):
+    extra = upload(call, 3)
+    shown = tiles(call("matrix", model="two-sided", contents=[extra, "seed:5"], styles=["seed:4"]))
+    assert shown.shape[:2] == (5, 4) and (shown[0, 0] == 255).all()
+    assert np.array_equal(shown[3, 0], chequers(3))
+    bases = ["seed:0", "seed:1", extra, "seed:5"], ["seed:0", "seed:1", "seed:4"]
+    codes = [[sessions.code("two-sided", base) for base in side] for side in bases]
+    assert near(shown[1:, 1:], exchange.matrix(engine, "two-sided", *codes).get())
+    assert near(shown[0, 3], engine.decode("two-sided", codes[1][2:]).get()[0])
+
+
+def test_new_content_is_drawn_where_the_model_can(call):
+    drawn = tiles(call("imagine", model="two-sided", seed=3))
+    assert drawn.shape[:2] == (1, NEW) and np.array_equal(drawn, tiles(call("imagine", model="two-sided", seed=3)))
+    assert "no distribution" in call("imagine", model="factors", seed=3)["error"]
+    assert "seed" in call("imagine", model="two-sided")["error"]
+
+
+def test_a_strange_upload_is_said_and_a_sample_is_not(call, monkeypatch):
+    mine = upload(call)
+    monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 2.4))
+    assert call("pair", model="two-sided", b=mine)["note"].startswith("B is far from all that this model has seen (2.4")
+    assert call("matrix", model="two-sided", styles=[mine])["note"].startswith("1 of the added pictures is far")
+    assert call("pair", model="two-sided")["note"] == call("pair", model="factors", b=mine)["note"] == ""
+    monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 0.9))
+    assert call("pair", model="two-sided", b=mine)["note"] == ""
+
+
+def test_a_file_that_is_no_picture_is_said(call, tmp_path):
+    for path in hostile_files(tmp_path / "bad").values():
+        assert set(call("take", file=b64encode(path.read_bytes()).decode())) == {"error"}
+    assert call("take", file=b64encode(b"Dear reader").decode()) == {"error": UNKNOWN}
+    assert call("take", file="A" * (4 * MAX_BYTES // 3 + 8)) == {"error": TOO_HEAVY}
+    for wrong in (None, 3, "", "not base64!", ["A"]):
+        assert "error" in call("take", file=wrong)
+    assert call("take") == {"error": UNREADABLE}
+
+
+@pytest.mark.parametrize("wrong", [
+    {"model": "none"}, {"model": 3}, {"a": "nothing"}, {"b": "gallery:9999"}, {"a": None}, {"a": "upload:" + "0" * 64},
+    {"names": "z0"}, {"names": ["none"]}, {"names": [[]]}, {"content": "1"}, {"style": 2}, {"contents": [3]},
+    {"contents": ["seed:1"] * (MOST - 1)}, {"styles": {"a": 1}}, {"page": "p" * 101},
+])
+def test_a_wrong_request_is_answered_in_a_sentence(call, wrong):
+    request = {"model": "factors", "names": []} | wrong
+    for name in ("pair", "mix", "matrix"):
+        answer = call(name, **request)
+        if name == "matrix" and wrong.keys() & {"content", "style"}:
+            continue  # a matrix has no shares
+        assert set(answer) == {"error"} and answer["error"].endswith(".") and len(answer["error"]) < 200, answer
+    assert wrong != {"a": "upload:" + "0" * 64} or answer["error"] == LOST
+
+
+@pytest.mark.parametrize("request_", [None, [], "x"])
+def test_a_request_that_is_no_object_is_answered(sessions, request_):
+    assert all(set(door(request_)) == {"error"} for door in swap.doors(sessions))
+
+
+def test_content_and_style_mean_what_was_measured(engine):
+    said = meaning(engine.model("two-sided"))
+    assert "content carries the <b>letter</b> (0.80 with the picture that gave content, 0.02" in said
+    assert "style carries the <b>face</b> (0.60" in said and "neither clearly carries the <b>slant</b>" in said
+    assert "right" not in said
+    assert "not measured yet" in meaning(replace(engine.model("two-sided"), scores={}))
+    assert "does not tell content from style" in meaning(engine.model("factors"))
+    assert "&lt;b&gt;" in meaning(replace(engine.model("two-sided"), scores={
+        "read <b>": 1.0, "swap <b> content": 1.0, "swap <b> style": 0.0}))
+
+
+def test_factors_are_ticked_where_the_model_does_not_know(engine):
+    ticks = choices(engine.model("factors"))
+    shown = engine.model("factors").sliders
+    assert ticks.visible and [value for _, value in ticks.choices] == [factor.name for factor in shown]
+    assert ticks.value == [factor.name for factor in shown[:(len(shown) + 1) // 2]]
+    assert not choices(engine.model("two-sided")).visible
+
+
+def test_another_model_turns_the_page_and_a_missing_one_is_said(sessions):
+    def build() -> Swap:
+        with gr.Blocks():
+            return Swap(sessions, gr.Dropdown(["factors", "two-sided"], value="factors"), "factors")
+
+    tab = in_loop(build)
+    said, ticks, stage = tab.turn("two-sided")
+    assert "letter" in said and not ticks.visible and loads(stage) == loads(opening(sessions, "two-sided"))
+    assert loads(stage)["imagines"] and loads(stage)["names"] == []
+    with pytest.raises(gr.Error, match="no model called"):
+        tab.turn("none")
