@@ -101,6 +101,8 @@ def encode(model: Method, data: Dataset, index: Tensor, device: torch.device) ->
         model.represent(data.images(part.to(device)).float() / 255).cpu()
         for part in tqdm(index.split(batch), desc=f"encoding {data.name}", disable=len(index) <= 20_000)
     ]
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the minutes that follow are the CPU's: others may want the memory
     return factors.readings(model.layout(), torch.cat(codes)).numpy()
 
 

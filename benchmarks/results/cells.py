@@ -46,6 +46,17 @@ DIFFUSION = (
     ("encdiff", "EncDiff", "encdiff", "shapes3d", 36_000, "--batch 256 --autoencoder-until 4000 --save-every 2000"),
 )
 
+# What the objective reaches with a wider decoder, more initialisations and more steps, with and without prototypes.
+MORE = "--decoder-width 64 --starts 12 --start-steps 2000"
+LATE = "--embedder-from 20000 --prototypes-from 20500 --prototypes-full 23000"
+STRICT, EVEN = (f"--beta {b} --relax-to {to} --relax-during 8000 24000" for b, to in ((32, 0.25), (16, 0.5)))
+MORE_BUDGET = (
+    ("beta-tcvae-more", "β-TCVAE, more budget", "vae", "shapes3d", 40_000, f"{MORE} --objective tc {STRICT}"),
+    ("protovae-more", "ProtoVAE late, more budget", "protovae", "shapes3d", 40_000, f"{MORE} {STRICT} {LATE}"),
+    ("beta-tcvae-even", "β-TCVAE, more budget, β 16", "vae", "shapes3d", 40_000, f"{MORE} --objective tc {EVEN}"),
+    ("protovae-even", "ProtoVAE late, more budget, β 16", "protovae", "shapes3d", 40_000, f"{MORE} {EVEN} {LATE}"),
+)
+
 # Changes to one row on one data set: name, label, row, data set, options after that row's own.
 FEW = (0, 1, 2)  # seeds of an ablation, and of diffusion
 ONE = (0,)       # seeds of an ablation of diffusion
@@ -104,8 +115,9 @@ def table() -> tuple[Cell, ...]:
                                " ".join(filter(None, (every, options, ONLY_ON.get((name, data))))), steps)
         for data, (_, steps, every) in DATA.items() for name, label, method, options in METHODS
     }
-    rows |= {f"{name}-{data}": Cell(f"{name}-{data}", label, method, data, options, steps, FEW)
-             for name, label, method, data, steps, options in DIFFUSION}
+    rows |= {f"{name}-{data}": Cell(f"{name}-{data}", label, method, data, options, steps, seeds)
+             for more, seeds in ((MORE_BUDGET, SEEDS), (DIFFUSION, FEW))
+             for name, label, method, data, steps, options in more}
     ablations = []
     for name, label, row, data, options in ABLATIONS:
         full = rows[f"{row}-{data}"]

@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 MADE, AGREEMENT, LOG, CONFIG = "cell.json", "agreement.json", "log.json", "config.json"
 NO_AGREEMENT = {"udr": None, "informative": None, "informative by": None}
 TAIL = 6  # lines of a failed process that are shown
-TRAINING, SCORING = 10.0, 3.0  # GB of a GPU's memory that a process may come to need
+TRAINING, SCORING = 10.0, 3.0  # GB of a GPU's memory that a process is thought to need
+OUT_OF_MEMORY = "OutOfMemoryError"  # in the output of one that needed more
 # A child that ends with its parent, even if that is killed, so that the next run has the folder to itself.
 LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -104,6 +105,7 @@ class Runner:
         self.locks = ExitStack()
         self.ours: set[str] = set()  # cells whose folder this run has locked
         self.places: dict[str, str] = {}  # cell -> the device it was trained on
+        self.needs: dict[str, float] = {}  # cell -> GB to train it, where it ran out of what was thought enough
         self.memory = {device: gigabytes(device) for device in self.devices}
 
     def run(self) -> list[str]:
@@ -193,7 +195,7 @@ class Runner:
         """Start all that there is room for."""
         for device in self.devices:
             while (self.to_train and sum(job.device == device for job in self.training) < self.jobs
-                   and self.has_room(device, TRAINING)):
+                   and self.has_room(device, self.needs.get(self.to_train[0].name, TRAINING))):
                 cell = self.to_train.popleft()
                 if self.claim(cell):
                     self.train(cell, device)
@@ -218,7 +220,7 @@ class Runner:
         inside = folder.is_relative_to(ROOT)  # as it will be read in the models' cards
         where = folder.relative_to(ROOT) if inside else folder
         job = Job(f"training {cell.name}", [*self.tools.train, *cell.arguments(self.of(cell), str(where))],
-                  folder / "train.log", folder / LOG, device, cell, memory=TRAINING)
+                  folder / "train.log", folder / LOG, device, cell, memory=self.needs.get(cell.name, TRAINING))
         self.say(f"training {cell.name} on {device}; {len(self.to_train)} wait")
         job.start(threads=max(1, self.cores // (self.jobs * len(self.devices))))
         self.training.append(job)
@@ -241,11 +243,25 @@ class Runner:
         for running in (self.training, self.scoring):
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
-                if job.process.returncode or not job.proof.exists():
+                if job.process.returncode and self.retried(job):
+                    self.say(f"{job.title} ran out of memory and waits for {job.memory:.0f} GB")
+                elif job.process.returncode or not job.proof.exists():
                     code = job.process.returncode
                     self.fail(f"{job.title} ended with code {code}; {job.log} ends with\n{job.last_lines()}")
                 else:
                     self.finished(job)
+
+    def retried(self, job: Job) -> bool:
+        """Queue a job again that ran out of its GPU's memory, to be given twice as much."""
+        if OUT_OF_MEMORY not in job.last_lines() or job.memory > self.memory.get(job.device, 0):
+            return False
+        job.memory *= 2
+        if job.proof.name == LOG:
+            self.needs[job.cell.name] = job.memory
+            self.to_train.append(job.cell)
+        else:
+            self.to_score.append(job)
+        return True
 
     def finished(self, job: Job) -> None:
         """Take over what a process that ended well has made."""

@@ -31,15 +31,16 @@ def same_options(command: str, other: str) -> bool:
 
 
 def merged(old: dict, new: dict) -> dict:
-    """Both results; where both have an entry, the new one. Seeds of a cell that were made with other
-    options than a new one are dropped: no mean is over two configurations."""
+    """Both results; where both have an entry, the new one, unless only the old one has all scores. Seeds of a
+    cell that were made with other options than a new one are dropped: no mean is over two configurations."""
     result = deepcopy(old)
     for cell, entries in new["cells"].items():
         kept = result["cells"].setdefault(cell, {})
         for seed, entry in entries.items():
             for other in [s for s, e in kept.items() if not same_options(e["command"], entry["command"])]:
                 del kept[other]
-            kept[seed] = entry
+            if entry.get("scored", True) or not kept.get(seed, entry).get("scored", True):
+                kept[seed] = entry
     for data, codes in new["floors"].items():
         for code, draws in codes.items():
             result["floors"].setdefault(data, {}).setdefault(code, {}).update(draws)

@@ -172,6 +172,7 @@ class DotVAE(gaussian.GaussianVAE):
     Config = Config
     ordered = True
     training_only: ClassVar[tuple[str, ...]] = ("discriminator",)
+    stored: ClassVar[torch.dtype] = torch.float16
 
     def __init__(self, config: Config, channels: int):
         super().__init__(config, channels, config.factors + config.latents)

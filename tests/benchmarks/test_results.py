@@ -22,7 +22,7 @@ from benchmarks.results.cells import DATA, SEEDS, Cell, chosen, ordered, table
 from benchmarks.results.floors import Floor
 from benchmarks.results.published import NOTES, PUBLISHED
 from benchmarks.results.report import COLUMNS, bold, report, spread, text
-from benchmarks.results.run import Runner, Tools
+from benchmarks.results.run import TRAINING, Runner, Tools
 from engine import evaluate, metrics
 from engine.data.dataset import Dataset, Grid, KnownFactor
 from engine.method import Slot
@@ -55,6 +55,9 @@ if kind == "train":
     if given[0] == "broken":
         print("a first line", *range(20), sep="\\n")
         sys.exit("the loss is not a number")
+    if given[0] == "greedy" or given[0] == "crowded" and not (out / "tried").exists():
+        (out / "tried").touch()
+        sys.exit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.76 GiB.")
     if given[0] == "slow" and not (out / "state.safetensors").exists():
         save_file({"half": np.zeros(1)}, out / "state.safetensors", {"plan": "{}"})
         time.sleep(60)
@@ -69,6 +72,9 @@ if kind == "train":
             write(out / f"seed{number}" / name, {"figures": figures})
 if kind == "score":
     folder = Path(given[0])
+    if folder.parent.name.startswith("crowded") and not (folder / "tried").exists():
+        (folder / "tried").touch()
+        sys.exit("torch.OutOfMemoryError: CUDA out of memory.")
     if folder.parent.name.startswith("unscorable") and folder.name == "seed1":
         sys.exit("no factors")
     write(folder / "metrics.json", {"MIG": int(folder.name[4:]) / 10, "psnr held out": 20.5})
@@ -189,6 +195,16 @@ def test_a_failure_is_told_and_stops_nothing_else(runner, tmp_path):
     assert stored.keys() == {"one-dsprites", "unscorable-dsprites"}
 
 
+def test_what_ran_out_of_memory_is_tried_again_with_more(runner, tmp_path):
+    crowded = runner(cell("crowded-dsprites", "crowded"), cell("greedy-dsprites", "greedy"))
+    crowded.memory = {"cpu": 60.0}
+    assert crowded.run() == ["greedy-dsprites: not begun"]
+    assert crowded.needs == {"crowded-dsprites": 2 * TRAINING, "greedy-dsprites": 8 * TRAINING}
+    assert len(crowded.failed) == 1 and "OutOfMemoryError" in crowded.failed[0]     # alone on the device, too
+    stored = store.load(tmp_path / "results.json")["cells"]["crowded-dsprites"]
+    assert [entry["scored"] for entry in stored.values()] == [True] * 3
+
+
 def test_time_is_up(runner, tmp_path):
     begun = time.monotonic()
     late = runner(cell("long-dsprites", "slow"), cell(), jobs=1, deadline=begun + 2)
@@ -203,7 +219,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from benchmarks.results.cells import Cell
-from benchmarks.results.run import Runner, Tools
+from benchmarks.results.run import TRAINING, Runner, Tools
 stub, folder = sys.argv[1:]
 tools = Tools(*((sys.executable, stub, kind) for kind in ("train", "score", "agree", "floor")))
 Runner([Cell("long-dsprites", "Long", "slow", "dsprites", steps=10)], [], (0, 1, 2), Path(folder) / "runs",
@@ -359,6 +375,13 @@ def test_a_new_entry_replaces_an_old_one_and_ends_a_configuration():
     assert list(more) == ["0", "1", "2"]                                  # other seeds of the same options
     other = store.merged(old, {"cells": {"a": {"0": made(0.9, "train --seeds 0 1 --beta 2")}}, "floors": {}})
     assert list(other["cells"]["a"]) == ["0"] and list(old["cells"]["a"]) == ["0", "1"]
+
+
+def test_scores_are_not_lost_to_the_same_seed_trained_again():
+    old = {"cells": {"a": {"0": made(0.1), "1": made(0.2) | {"scored": False}}}, "floors": {}}
+    new = {"cells": {"a": {seed: made(0.9) | {"scored": False} for seed in "012"}}, "floors": {}}
+    entries = store.merged(old, new)["cells"]["a"]
+    assert [entries[seed]["scores"]["MIG"] for seed in "012"] == [0.1, 0.9, 0.9]
 
 
 # --- choosing without labels
