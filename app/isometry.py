@@ -25,7 +25,8 @@ them is <b>Gaussian</b>, independent component analysis undoes the mixture. Take
 <a href="https://papers.neurips.cc/paper_files/paper/2021/hash/29586cb449c90e249f1f09a0a4ee245a-Abstract.html"
 target="_blank" rel="noopener">The paper</a> (NeurIPS 2021).</p>
 """
-STEPS = ("Hessian eigenmaps: mixed", "+ ICA: the factors", "Principal components", "+ ICA")
+STEPS = ("Hessian eigenmaps: mixed", "+ ICA: the factors", "Principal components", "+ ICA",
+         "Autoencoder + ICA", "Isometric autoencoder + ICA")
 SIDE = 24            # pixels of a picture that follows the pointer
 TILES = 13           # pictures in a row of the mosaic
 TILE = 40            # pixels of one of them
@@ -65,15 +66,16 @@ def answer(name: str, law: str, warped: bool, count: float) -> list:
     try:
         found = study_of(name, int(count), LAWS.get(law, law), bool(warped))
     except (Refusal, TypeError) as refusal:
-        return [f"<p class='refusal'>{escape(str(refusal))}</p>", *(gr.skip() for _ in range(6))]
+        return [f"<p class='refusal'>{escape(str(refusal))}</p>", *(gr.skip() for _ in range(len(STEPS) + 2))]
     flat, unmixed = found.steps[1:]
-    planes = (flat, unmixed, found.steps[0], found.rivals[0])
+    planes = (flat, unmixed, found.steps[0], *found.rivals)
     sheet = thumbnails(found)
     shown = [
         cloud(f"{found.name}-{len(found.values)}-{i}", described(found, plane.title, plane.mcc),
               plane.codes[:, :3], colours(found), sheet, f"{step} ({plane.mcc:.2f})", group=found.name, tools=False)
-        for i, (plane, step) in enumerate(zip(planes, STEPS, strict=True))
+        for i, (plane, step) in enumerate(zip(planes, STEPS, strict=False))
     ]
+    shown += [{"count": 0}] * (len(STEPS) - len(shown))
     return [verdict(found), *shown, picture_wall(found), bars(found)]
 
 

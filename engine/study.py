@@ -6,16 +6,22 @@ coordinates, and for scores; nothing is found with their help.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from engine import manifolds
 from engine.data import DataError
 from engine.data.manifolds import Law
+from engine.files import read_verified
 from engine.serve import Refusal
+
+FOLDER = Path(__file__).parents[1] / "assets" / "isometry"
+NETS = "nets.safetensors"  # codes of the first pictures of manifolds by trained nets, from benchmarks.isometry
 
 KEPT = 24            # studies that are remembered
 FEWEST, MOST = 300, 3000  # pictures
@@ -39,7 +45,8 @@ class Study:
     pictures: np.ndarray            # (M, 64, 64, 3) uint8
     values: np.ndarray              # (M, d) the true factors
     steps: tuple[Plane, ...]        # principal components, Hessian eigenmaps, independent components
-    rivals: tuple[Plane, ...]       # the same pictures by other methods
+    rivals: tuple[Plane, ...]       # the same pictures by other methods: principal components and, of the pictures
+                                    # that nets were trained on, an autoencoder and one pushed to isometry; all + ICA
     spectrum: np.ndarray            # lowest eigenvalues of the Hessian form; 1 + d are near zero on a flat sheet
     gap: float                      # the first eigenvalue beyond those in units of the last among them
     dimension: int                  # as it is estimated
@@ -83,14 +90,28 @@ def _study(name: str, count: int, law: Law, warped: bool) -> Study:
             _plane("Hessian eigenmaps", found.flat.coordinates, values),
             _plane("HLLE + ICA", found.codes, values),
         )
-        rivals = (_plane("PCA + ICA", ica.unmix(linear)(linear), values),)
+        rivals = [_plane("PCA + ICA", ica.unmix(linear)(linear), values)]
+        if law == "uniform" and not warped:
+            rivals += [_plane(f"{net} + ICA", codes[found.index].astype(np.float32), values)
+                       for net, codes in nets(name).items() if found.index.max() < len(codes)]
         dimension = hessian_lle.estimate_dimension(found.landmarks)
         isometric = isometry.patch_agreement(found.landmarks, values)
     pictures = images[torch.from_numpy(found.index)].permute(0, 2, 3, 1)
     return Study(
         made.name, tuple(f.name for f in made.factors), pictures.expand(-1, -1, -1, 3).numpy(), values,
-        steps, rivals, found.flat.spectrum, found.flat.gap, dimension, isometric,
+        steps, tuple(rivals), found.flat.spectrum, found.flat.gap, dimension, isometric,
     )
+
+
+def nets(name: str) -> dict[str, np.ndarray]:
+    """Codes (N, d) float16 of the first pictures of a manifold by net, after ICA; none if none are shipped.
+    Raises files.Damaged."""
+    return {net: codes for key, codes in sorted(_shipped(FOLDER).items()) for of, net in [key.split("/")] if of == name}
+
+
+@cache
+def _shipped(folder: Path) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load(read_verified(folder, NETS)) if (folder / NETS).exists() else {}
 
 
 def mosaic(codes: np.ndarray, side: int = 13, reach: float = 1.5) -> np.ndarray:

@@ -5,9 +5,10 @@ ICA; autoencoders of the same nets, plain, implicitly rank-minimising, variation
 term, with ICA after training; and the spectral coordinates distilled into a net, with pictures it never saw.
 Some manifolds also with Gaussian factors and with an isometry broken on purpose. Labels are used to score.
 
-Writes isometry.json and isometry.md beside this package, the figure assets/isometry/figure.png, and under
---out every code that was scored and a model folder of each distilled net. Stop it at any moment; the same
-command goes on. The nets want a GPU; --nets without a name leaves them out, for a CPU.
+Writes isometry.json and isometry.md beside this package, the figure assets/isometry/figure.png with the nets'
+codes for the page beside it, and under --out every code that was scored and a model folder of each distilled
+net. Stop it at any moment; the same command goes on, and several runs may share the manifolds among them. The
+nets want a GPU; --nets without a name leaves them out, for a CPU.
 """
 
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from benchmarks.isometry import figure, work
+from benchmarks.isometry import figure, planes, work
 from benchmarks.isometry.report import report
 from benchmarks.isometry.store import Store
 from engine import manifolds
@@ -65,6 +66,7 @@ def main(options: Options) -> int:
     page = options.results.with_suffix(".md")
     write_atomically(page, report(store.entries).encode())
     figure.write(options.figure, store, [name for name in figure.SHOWN if name in chosen])
+    planes.write(options.figure.parent, store, list(manifolds.names()))
     print(f"{page} and {options.figure} are written.")
     return 0
 

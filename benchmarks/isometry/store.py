@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from benchmarks.results.store import locked
 from engine.files import write_atomically
 
 KEPT = 1000     # pictures whose codes are kept, enough for a scatter
@@ -14,12 +15,12 @@ KEPT = 1000     # pictures whose codes are kept, enough for a scatter
 class Store:
     """Cells by key, such as 'blob/spectral'; each entry says what it was made with.
 
-    results: the JSON file. folder: of the codes.
+    results: the JSON file, to which several runs may add. folder: of the codes.
     """
 
     def __init__(self, results: Path, folder: Path):
         self.results, self.folder = results, folder / "codes"
-        self.entries: dict[str, dict] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+        self.entries = self._stored()
 
     def has(self, key: str, made_with: dict) -> bool:
         """Whether a cell was measured with these settings."""
@@ -31,10 +32,14 @@ class Store:
         if codes:
             short = {name: np.ascontiguousarray(code[:KEPT], np.float32) for name, code in codes.items()}
             write_atomically(self._path(key), safetensors.numpy.save(short))
-        self.entries[key] = {"made with": made_with} | _rounded(figures)
         self.results.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.entries, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        write_atomically(self.results, text.encode())
+        with locked(self.results.parent, wait=True):  # others may be adding other cells
+            self.entries = self._stored() | {key: {"made with": made_with} | _rounded(figures)}
+            text = json.dumps(self.entries, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            write_atomically(self.results, text.encode())
+
+    def _stored(self) -> dict[str, dict]:
+        return json.loads(self.results.read_text(encoding="utf-8")) if self.results.exists() else {}
 
     def codes(self, key: str) -> dict[str, np.ndarray]:
         """The codes kept of a cell; none if they are not there."""

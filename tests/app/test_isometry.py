@@ -13,7 +13,7 @@ def shown() -> list:
     return answer("blob", "uniform", False, 500)
 
 
-def test_an_answer_has_a_verdict_four_clouds_a_mosaic_and_a_gap(shown):
+def test_an_answer_has_a_verdict_six_clouds_a_mosaic_and_a_gap(shown):
     said, *clouds, wall, gap = shown
     assert "The factors are found" in said and "500 pictures" in said
     assert [c["name"].rpartition(" (")[0] for c in clouds] == list(STEPS)
@@ -27,8 +27,9 @@ def test_an_answer_has_a_verdict_four_clouds_a_mosaic_and_a_gap(shown):
 
 @pytest.mark.parametrize(("law", "warped"), [("Gaussian", False), ("uniform", True)])
 def test_a_broken_condition_is_said(law, warped):
-    said, *_ = answer("blob", law, warped, 500)
+    said, *clouds, _, _ = answer("blob", law, warped, 500)
     assert "The factors are not found" in said
+    assert [c["count"] for c in clouds] == [500] * 4 + [0] * 2  # the nets saw neither
 
 
 @pytest.mark.parametrize("arguments", [
@@ -37,7 +38,7 @@ def test_a_broken_condition_is_said(law, warped):
 ])
 def test_a_refusal_is_a_sentence_and_leaves_the_rest(arguments):
     said, *rest = answer(*arguments)
-    assert said.startswith("<p class='refusal'>") and "<b>" not in said and rest == [gr.skip()] * 6
+    assert said.startswith("<p class='refusal'>") and "<b>" not in said and rest == [gr.skip()] * 8
 
 
 def test_every_manifold_is_offered_under_a_name():
@@ -45,5 +46,5 @@ def test_every_manifold_is_offered_under_a_name():
         with gr.Blocks(), gr.Tab("x") as tab:
             return Isometry(tab)
 
-    assert len(in_loop(made).outputs) == 7
+    assert len(in_loop(made).outputs) == 9
     assert len({title(name) for name in studies()}) == len(studies())

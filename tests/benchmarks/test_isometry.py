@@ -12,7 +12,7 @@ from benchmarks.isometry import __main__ as isometry
 from benchmarks.isometry import figure, work
 from benchmarks.isometry.report import report
 from benchmarks.isometry.store import KEPT, Store
-from engine import checkpoint, export
+from engine import checkpoint, export, study
 from engine.files import read_verified
 
 NETS = "AE", "LI-AE", work.DISTILLED
@@ -88,6 +88,26 @@ def test_the_figure_shows_the_planes(done):
     with Image.open(done.figure) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50 and pixels[-1, -1].tolist() == [255, 255, 255]
+
+
+def test_the_codes_of_the_nets_are_kept_for_the_page(done, monkeypatch):
+    monkeypatch.setattr(study, "FOLDER", done.figure.parent)
+    kept, stored = study.nets("disc-hue"), Store(done.results, done.out)
+    assert set(kept) == {"AE", "LI-AE"}
+    for net, codes in kept.items():
+        assert codes == pytest.approx(stored.codes(f"disc-hue/{net}")[net], rel=1e-3, abs=1e-4)
+
+
+def test_the_committed_page_is_what_the_committed_numbers_say():
+    entries = json.loads(isometry.RESULTS.read_text(encoding="utf-8"))
+    assert report(entries) == isometry.RESULTS.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_several_runs_may_add_to_one_file(tmp_path):
+    one, other = (Store(tmp_path / "isometry.json", tmp_path) for _ in range(2))
+    one.add("blob/AE", {"seeds": [0]}, {"dimension": 2}, {})
+    other.add("spots/AE", {"seeds": [0]}, {"dimension": 4}, {})
+    assert Store(tmp_path / "isometry.json", tmp_path).entries.keys() == {"blob/AE", "spots/AE"}
 
 
 @pytest.mark.parametrize("net", work.NETS)

@@ -1,10 +1,13 @@
 """The study of a manifold: that the theory holds where its conditions do, and fails where they do not."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from engine.serve import Refusal
-from engine.study import aligned, mosaic, studies, study_of
+from engine.study import aligned, mosaic, nets, studies, study_of
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,16 @@ def test_each_switch_takes_away_what_the_proof_needs(blob):
     kurtosis = [((v - v.mean()) ** 4).mean() / v.var() ** 2 for v in (blob.values[:, 0], gaussian.values[:, 0])]
     assert kurtosis[0] < 2.2 < 2.5 < kurtosis[1]
     assert gaussian.steps[2].mcc < blob.steps[2].mcc and warped.steps[2].mcc < blob.steps[2].mcc
+
+
+def test_nets_stand_beside_what_they_were_trained_on_and_beside_nothing_else(blob):
+    assert [plane.title for plane in blob.rivals] == ["PCA + ICA", "AE + ICA", "LI-AE + ICA"]
+    stored = json.loads((Path(__file__).parents[2] / "benchmarks" / "isometry.json").read_text(encoding="utf-8"))
+    for plane, net in zip(blob.rivals[1:], ("AE", "LI-AE"), strict=True):
+        assert plane.mcc == pytest.approx(stored[f"blob/{net}"]["seeds"][0]["MCC"], abs=0.03)  # of 3,000 pictures
+    for other in (study_of("blob", 500, "gaussian"), study_of("blob", 500, "uniform", True), study_of("blob", 1200)):
+        assert [plane.title for plane in other.rivals] == ["PCA + ICA"]
+    assert all(set(nets(name)) == {"AE", "LI-AE"} for name in studies())
 
 
 def test_a_study_is_computed_once(blob):
