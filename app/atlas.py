@@ -1,6 +1,7 @@
 """The tab "Map": the latent space of a model as a map, and a way from every point back to the sliders."""
 
 from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,31 @@ import gradio as gr
 import numpy as np
 
 from app import pictures
-from app.explore import PRIVATE, Explore
-from app.points import CLASSES, Colour, PointCloud, cloud, from_unit
-from app.session import Sessions, data_title, sliders
+from app.explore import FORMATS, PRIVATE, Explore
+from app.maps import DIMS, Finder, drawn, found_colours, reports, table
+from app.own_maps import LEAST, OwnMaps
+from app.points import PointCloud, from_unit
+from app.session import Sessions
 from app.trail import Trail, trail
-from engine import LatentMap, Model, Refusal, apart, figure_of, map_of, pictures_of, truth_of
+from engine import MapJob, Refusal, apart, figure_of
 
 INTRO = """
 <h2>The map</h2>
 <p>Every point is a picture; neighbours have similar codes. Drag to pan, scroll to zoom, click a point to take its
 picture to the sliders, click beside the points to see what the model draws there. Shift and drag to draw around
 some and see what sets them apart. The axes mean nothing; nearness does, as far as the figures below say. Another
-model's map of the same pictures can stand beside it: what is lit in one is lit in the other.</p>
+map of the same pictures can stand beside it: what is lit in one is lit in the other. Below, your own pictures become a
+map.</p>
+"""
+OWN = f"""
+<h3>A map of your own pictures</h3>
+<p>A folder, some files or a zip of PNG, JPEG, WEBP or BMP pictures, {LEAST} at least: the model reads them, UMAP
+arranges them, which takes some minutes. Of more than {MapJob.most:,} as many are taken; a file has at most 10 MB.
+The files are deleted from the server as soon as they are read, the map after an hour.</p>
 """
 SHOWN = 24            # pictures of a selection
-DIMS = {"flat": 2, "in space": 3}
 ALONE = "no other"     # what the map is compared with at first
-SHOWN_COLOUR = "(model, dims) => [model, dims, document.querySelector('#atlas-cloud select')?.selectedOptions[0].text]"
+SHOWN_COLOUR = "(name, dims) => [name, dims, document.querySelector('#atlas-cloud select')?.selectedOptions[0].text]"
 SAVE = """(file) => {
   const link = document.createElement("a");
   Object.assign(link, { href: file.url, download: file.orig_name });
@@ -42,123 +51,185 @@ class Atlas:
         self, sessions: Sessions, picker: gr.Dropdown, tab: gr.Tab, explore: Explore, tabs: gr.Tabs, home: str
     ):
         self.sessions, self.explore, self.home = sessions, explore, home
+        folder = Path(explore.canvas.GRADIO_CACHE) / "maps"
+        self.own = OwnMaps(sessions.engine, folder)
+        self.find = Finder(sessions, self.own.get)
+        self.downloads = folder
+        model = picker.value
         with gr.Column(elem_id="atlas"):
             gr.HTML(INTRO, apply_default_css=False, elem_id="atlas-intro")
             with gr.Row(elem_id="atlas-choice"):
                 dims = gr.Radio(list(DIMS), value="flat", show_label=False, container=False, elem_id="atlas-dims")
+                self.part = gr.Dropdown([("the whole code", model)], value=model, label="Map of", filterable=False,
+                                        scale=0, elem_id="atlas-part")
                 self.rival = gr.Dropdown([ALONE], value=ALONE, label="Compare with", filterable=False, scale=0,
                                          elem_id="atlas-rival")
                 figure = gr.Button("Save as a plotly figure", size="sm", scale=0, elem_id="atlas-figure")
-                colour, file = gr.Textbox(visible=False), gr.File(visible=False)
+                colour, file, token = gr.Textbox(visible=False), gr.File(visible=False), gr.State("")
             with gr.Row(elem_id="atlas-row"):
                 with gr.Column(elem_id="atlas-map", min_width=300), gr.Row(elem_id="atlas-clouds"):
-                    self.cloud = PointCloud(thumb=thumb, elem_id="atlas-cloud", min_width=280)
-                    self.other = PointCloud(thumb=thumb, elem_id="atlas-other", min_width=280)
+                    self.cloud = PointCloud(thumb=thumbs(self.find), elem_id="atlas-cloud", min_width=280)
+                    self.other = PointCloud(thumb=thumbs(self.find), elem_id="atlas-other", min_width=280)
                 with gr.Column(elem_id="atlas-aside", min_width=260):
-                    self.trail = Trail(sessions, elem_id="atlas-trail")
+                    self.trail = Trail(sessions, lambda name: self.find(name).made, elem_id="atlas-trail")
                     self.side = gr.HTML(apply_default_css=False, elem_id="atlas-side")
             self.figures = gr.HTML(apply_default_css=False, elem_id="atlas-figures")
-        asked = [picker, dims, self.rival]
-        shown = [self.cloud, self.other, self.figures, self.side, self.rival, self.trail]
+            made = self._own()
+        asked = [picker, dims, self.part, self.rival, token]
+        shown = [self.cloud, self.other, self.figures, self.side, self.part, self.rival, self.trail]
         options = PRIVATE | {"concurrency_id": "heavy", "show_progress": "minimal"}
-        gr.on([tab.select, dims.input, self.rival.input], self.show, asked, shown, trigger_mode="always_last",
-              **options)
-        picker.input(self.show, asked, shown, **options)
-        for cloud_, model in ((self.cloud, picker), (self.other, self.rival)):
-            cloud_.input(self.describe, model, self.side, trigger_mode="always_last", **PRIVATE)
-            cloud_.click(self.draw, model, self.side, trigger_mode="always_last", **PRIVATE)
-        self.cloud.select(self.open, picker, [tabs, *explore.outputs], **PRIVATE)
-        self.other.select(self.redraw, [picker, self.rival], self.side, trigger_mode="always_last", **PRIVATE)
-        figure.click(self.save, [picker, dims, colour], file, js=SHOWN_COLOUR, **options).success(
+        gr.on([tab.select, dims.input, self.part.input, self.rival.input], self.show, asked, shown,
+              trigger_mode="always_last", **options)
+        picker.change(self.show, asked, shown, **options)
+        for cloud_, name in ((self.cloud, self.part), (self.other, self.rival)):
+            cloud_.input(self.describe, name, self.side, trigger_mode="always_last", **PRIVATE)
+            cloud_.click(self.draw, name, self.side, trigger_mode="always_last", **PRIVATE)
+        self.cloud.select(self.open, self.part, [tabs, *explore.outputs], **PRIVATE)
+        self.other.select(self.redraw, [self.part, self.rival], self.side, trigger_mode="always_last", **PRIVATE)
+        figure.click(self.save, [self.part, dims, colour], file, js=SHOWN_COLOUR, **options).success(
             None, file, None, js=SAVE, **PRIVATE)
+        choose, chosen, stop, outputs = made
+        for button in (choose, chosen):
+            button.upload(self.make, [button, picker, self.part], [*outputs, token], concurrency_limit=None,
+                          **PRIVATE).then(self.show_own, asked, shown, **options)
+        stop.click(self.stop, None, None, **PRIVATE)
 
-    def show(self, model: str, dims: str, rival: str = ALONE) -> list[Any]:
-        """The map of a model, flat or in space, and that of a rival beside it; or a sentence why there is none."""
+    def _own(self) -> tuple:
+        """The part of the tab for own pictures: two buttons to choose, one to cancel, and what tells how far it is."""
+        with gr.Column(elem_id="atlas-own"):
+            gr.HTML(OWN, apply_default_css=False)
+            with gr.Row():
+                choose = gr.UploadButton("Choose pictures or a zip", file_count="multiple", size="sm", scale=0,
+                                         file_types=[*FORMATS, ".zip"], elem_id="atlas-files")
+                chosen = gr.UploadButton("Choose a folder", file_count="directory", size="sm", scale=0,
+                                         elem_id="atlas-folder")
+                stop = gr.Button("Cancel", size="sm", scale=0, visible=False, elem_id="atlas-stop")
+                npz = gr.DownloadButton("Download npz", size="sm", scale=0, visible=False, elem_id="atlas-npz")
+                parquet = gr.DownloadButton("Download parquet", size="sm", scale=0, visible=False,
+                                            elem_id="atlas-parquet")
+            bar = gr.HTML(apply_default_css=False, elem_id="atlas-bar")
+            words = gr.HTML("<p role='status' aria-live='polite'></p>", apply_default_css=False, elem_id="atlas-words")
+        return choose, chosen, stop, [bar, words, stop, npz, parquet]
+
+    def show(self, model: str, dims: str, part: str = "", rival: str = ALONE, token: str = "") -> list[Any]:
+        """The map of a model, flat or in space, and a rival beside it; or a sentence why there is none. part, rival:
+        names of maps, which count as long as they are of this model, or of the same pictures."""
+        parts = self.find.parts(model, token)
+        name = part if part in [value for _, value in parts] else parts[0][1] if parts else model
+        wide = DIMS.get(dims, 2)
         try:
-            known, made = self.sessions.engine.model(model), map_of(model)
-            own = [*true_colours(made), *found_colours(known, made)]
-            beside = rivals(self.sessions, model)
-            others = [(named(self.sessions.engine.model(name)), name) for name in beside]
-            choice = gr.Dropdown([ALONE, *others], value=rival if rival in beside else ALONE, visible=bool(beside))
-            key = f"{model}/{DIMS.get(dims, 2)}"
-            line = trail(self.sessions, key, model, DIMS.get(dims, 2))
-            if rival not in beside:
-                said = reports([(known, made)], dims)
-                return [drawn(key, known, made, dims, own), {"count": 0}, said, "", choice, line]
-            his, theirs = self.sessions.engine.model(rival), map_of(rival)
-            pair = {"group": f"{made.data}: {model}, {rival}", "compared": True}
-            return [
-                drawn(key, known, made, dims, own, **pair),
-                drawn(f"{rival}/{DIMS.get(dims, 2)}", his, theirs, dims,
-                      [*true_colours(theirs), *found_colours(his, theirs)], **pair),
-                reports([(known, made), (his, theirs)], dims), "", choice, line,
-            ]
+            found = self.find(name)
+            beside = self.find.rivals(found)
+            rival = rival if rival in [value for _, value in beside] else ALONE
+            choices = [gr.Dropdown(parts, value=name, visible=len(parts) > 1),
+                       gr.Dropdown([ALONE, *beside], value=rival, visible=bool(beside))]
+            if rival == ALONE:
+                return [drawn(found, wide), {"count": 0}, reports([found], wide), "", *choices,
+                        trail(self.sessions, [name], model, wide)]
+            other = self.find(rival)
+            pair = {"group": f"{found.made.data}: {name}, {rival}", "compared": True}
+            return [drawn(found, wide, **pair), drawn(other, wide, **pair), reports([found, other], wide), "", *choices,
+                    trail(self.sessions, [name, rival], model, wide)]
         except Refusal as refusal:
             return [{"count": 0}, {"count": 0}, f"<p class='refusal'>{escape(str(refusal))} "
                     f"<code>python -m engine.latent_map assets/models/{escape(str(model))}</code> makes one.</p>", "",
-                    gr.Dropdown(visible=False), {"key": ""}]
+                    gr.Dropdown([("the whole code", model)], value=model, visible=False), gr.Dropdown(visible=False),
+                    {"maps": []}]
 
-    def save(self, model: str, dims: str, colour: str) -> str:
+    def show_own(self, model: str, dims: str, part: str, rival: str, token: str) -> list[Any]:
+        """The map just made, if one was."""
+        try:
+            return self.show(self.own.get(token).made.model, dims, f"own:{token}", ALONE, token)
+        except Refusal:
+            return [gr.skip()] * 7
+
+    async def make(
+        self, files: list[str] | None, model: str, part: str, request: gr.Request
+    ) -> AsyncIterator[list[Any]]:
+        """Make a map of files by the part of the code that is shown; tell how far it is."""
+        try:
+            by = self.find(part).made.part
+        except Refusal:  # the model has no map yet
+            by = "code"
+        said = ""
+        async for news in self.own.make(files, model, by, request.session_hash):
+            words = gr.skip() if news.words == said else (
+                f"<p role='status' aria-live='polite'>{escape(news.words)}</p>")
+            said = news.words
+            bar = "" if news.ended else (f"<progress max='100' value='{100 * news.share:.0f}' aria-label='Share of the "
+                                         f"map that is made'></progress> {100 * news.share:.0f} %")
+            links = self.own.files(news.token) if news.token else [None, None]
+            npz, parquet = (gr.DownloadButton(value=path, visible=path is not None) for path in links)
+            yield [bar, words, gr.Button(visible=not news.ended), npz, parquet, news.token]
+
+    def stop(self, request: gr.Request) -> None:
+        """End the job of this page."""
+        self.own.cancel(request.session_hash)
+
+    def save(self, name: str, dims: str, colour: str) -> str:
         """A plotly figure of the map in the colour shown, as one HTML file that needs nothing else."""
         try:
-            known, made = self.sessions.engine.model(model), map_of(model)
+            found = self.find(name)
         except Refusal as refusal:
             raise gr.Error(str(refusal), print_exception=False) from None
-        values = {c.name: c.values for c in found_colours(known, made)}.get(colour)
-        figure = figure_of(made, colour or "", DIMS.get(dims, 2), values)
-        path = Path(self.cloud.GRADIO_CACHE) / "maps" / f"map-{model}-{DIMS.get(dims, 2)}d.html"
+        values = {c.name: c.values for c in found_colours(found)}.get(colour)
+        figure = figure_of(found.made, colour or "", DIMS.get(dims, 2), values)
+        called = f"{found.known.name}-own" if found.own else name
+        path = self.downloads / f"map-{called}-{DIMS.get(dims, 2)}d.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.write_html(path, include_plotlyjs=True)
         return str(path)
 
-    def open(self, model: str, event: gr.EventData) -> list[Any]:
+    def open(self, name: str, event: gr.EventData) -> list[Any]:
         """Take the picture of a point to the sliders."""
         try:
-            made = map_of(model)
-            base = f"picture:{made.index[_whole(event.index, len(made.index))]}"
-            return [gr.Tabs(selected=self.home), *self.explore.turn(model, base)]
+            found = self.find(name)
+            base = found.base(self.sessions, _whole(event.index, len(found.made.index)))
+            return [gr.Tabs(selected=self.home), *self.explore.turn(found.made.model, base)]
         except Refusal as refusal:
             raise gr.Error(str(refusal), print_exception=False) from None
 
-    def draw(self, model: str, event: gr.EventData) -> str:
+    def draw(self, name: str, event: gr.EventData) -> str:
         """What the model draws at an empty place, from the codes around it."""
-        made, known = map_of(model), self.sessions.engine.model(model)
+        found = self.find(name)
+        made = found.made
         place = from_unit(np.array([float(event.x), float(event.y)]), made.flat)
         near, weight, empty = made.nearest(place[None])
-        code = known.mean.copy()
-        code[made.columns] = (weight[0] @ made.codes[near[0]]) * made.scale + made.centre
-        image = self.sessions.engine.refine(model, code[None]).get()[0]
+        code = found.known.mean.copy()
+        code[made.columns] = made.restored(weight[0] @ made.codes[near[0]])
+        image = self.sessions.engine.refine(made.model, code[None]).get()[0]
         words = "The map is empty here: this is a blend of far points and need not look like data." if empty[0] > 1 \
             else "Between the points: drawn from the codes of the nearest four."
         return f"<h3>Drawn here</h3>{_img(image, 'What the model draws at this place')}<p>{words}</p>"
 
-    def redraw(self, model: str, rival: str, event: gr.EventData) -> str:
+    def redraw(self, name: str, rival: str, event: gr.EventData) -> str:
         """A point of the rival's map: its picture, and what each of the two models makes of it."""
-        made, engine = map_of(rival), self.sessions.engine
-        image = pictures_of(made.data, made.index[[_whole(event.index, len(made.index))]])
-        again = [engine.refine(name, engine.encode(name, image).get()).get() for name in (model, rival)]
-        sheet = pictures.sheet(np.stack([image, *again], 1))
-        names = [escape(engine.model(name).title) for name in (model, rival)]
-        drawings = _img(sheet, "A picture and two ways to redraw it")
-        return (f"<h3>The picture, by {names[0]}, by {names[1]}</h3>{drawings}"
-                "<p>Encoded and drawn again by each of the two. Click the same point on the left to take it to the "
-                "sliders.</p>")
+        own, theirs = self.find(name), self.find(rival)
+        image = theirs.pictures(np.array([_whole(event.index, len(theirs.made.index))]))
+        models = list(dict.fromkeys([own.made.model, theirs.made.model]))
+        engine = self.sessions.engine
+        again = [engine.refine(model, engine.encode(model, image).get()).get() for model in models]
+        titles = "".join(f", by {escape(engine.model(model).title)}" for model in models)
+        drawings = _img(pictures.sheet(np.stack([image, *again], 1)), "A picture and ways to redraw it")
+        return (f"<h3>The picture{titles}</h3>{drawings}<p>Encoded and drawn again. Click the same point on the left "
+                "to take it to the sliders.</p>")
 
-    def describe(self, model: str, event: gr.EventData) -> str:
+    def describe(self, name: str, event: gr.EventData) -> str:
         """What sets the points inside the lasso apart, and some of their pictures."""
-        made, known = map_of(model), self.sessions.engine.model(model)
-        chosen = np.array([_whole(i, len(made.index)) for i in event.indices], int)
+        found = self.find(name)
+        count = len(found.made.index)
+        chosen = np.array([_whole(i, count) for i in event.indices], int)
         if not len(chosen):
             return ""
-        inside = np.zeros(len(made.index), bool)
+        inside = np.zeros(count, bool)
         inside[chosen] = True
-        names, values = table(known, made)
+        names, values = table(found)
         effect = apart(values, inside)
         order = np.argsort(-np.abs(effect))[:6]
         rows = "".join(
             f"<tr><th>{escape(names[k])}</th><td>{'more' if effect[k] > 0 else 'less'}</td>"
             f"<td>{abs(effect[k]):.1f}</td></tr>" for k in order if abs(effect[k]) > 0.2)
-        some = pictures_of(made.data, made.index[chosen[:SHOWN]])
+        some = found.pictures(chosen[:SHOWN])
         some = np.concatenate([some, np.full((-len(some) % COLUMNS, *some.shape[1:]), 255, np.uint8)])
         sheet = pictures.sheet(some.reshape(-1, COLUMNS, *some.shape[1:]))
         words = "What sets them apart from the rest, in standard deviations:" if rows else \
@@ -167,112 +238,17 @@ class Atlas:
                 f"<p>{words}</p><table>{rows}</table>")
 
 
-def thumb(request: Any) -> dict:
-    """The picture under the pointer, as the browser asks for it: {key, index} -> {image} or {error}."""
-    try:
-        made = map_of(str(request["key"]).rpartition("/")[0])
-        image = pictures_of(made.data, made.index[[_whole(request["index"], len(made.index))]])[0]
-    except (Refusal, TypeError, KeyError) as error:
-        return {"error": str(error)}
-    return {"image": b64encode(pictures.jpeg(image)).decode()}
+def thumbs(find: Finder) -> Callable[[Any], dict]:
+    """The function the browser calls for the picture under the pointer: {key, index} -> {image} or {error}."""
+    def thumb(request: Any) -> dict:
+        try:
+            found = find(str(request["key"]).rpartition("/")[0])
+            image = found.pictures(np.array([_whole(request["index"], len(found.made.index))]))[0]
+        except (Refusal, TypeError, KeyError) as error:
+            return {"error": str(error)}
+        return {"image": b64encode(pictures.jpeg(image)).decode()}
 
-
-def drawn(
-    key: str, known: Model, made: LatentMap, dims: str, colours: list[Colour], group: str = "", compared: bool = False
-) -> dict:
-    """The cloud of a map, flat or in space; with the numbers of its pictures if it is `compared`."""
-    places = made.places(DIMS.get(dims, 2))
-    title = f"Map of {len(places):,} pictures by their codes in {known.title}"
-    about = " ".join(groups(known, made))
-    return cloud(key, title, places, colours, name=named(known) if compared else "", group=group, about=about,
-                 numbers=made.index if compared else None)
-
-
-def named(known: Model) -> str:
-    """A model as it is told from another of the same kind."""
-    return f"{known.title} ({known.name})"
-
-
-def rivals(sessions: Sessions, model: str) -> list[str]:
-    """The other models that have a map of the same data set."""
-    found = []
-    for name, other in sessions.engine.models.items():
-        if name != model and other.data == sessions.engine.model(model).data:
-            try:
-                map_of(name)
-            except Refusal:
-                continue
-            found.append(name)
-    return found
-
-
-def groups(known: Model, made: LatentMap) -> list[str]:
-    """A sentence for each group on the map: how many of the pictures, and by which two factors it differs most, be
-    it that they lie higher or lower or that they lie close together."""
-    names, values = table(known, made)
-    said = []
-    for number in range(int(made.cluster.max()) + 1):
-        inside = made.cluster == number
-        effect = apart(values, inside)
-        narrow = 1 - values[inside].std(0) / np.maximum(values.std(0), 1e-9)
-        words = ["much the same" if narrow[k] > abs(effect[k]) else "more" if effect[k] > 0 else "less"
-                 for k in range(len(names))]
-        strength = np.maximum(np.abs(effect), narrow)
-        most = [f"{words[k]} {names[k]}" for k in np.argsort(-strength)[:2] if strength[k] > 0.3]
-        share = f"Group {number + 1}, {100 * inside.mean():.0f} % of the pictures"
-        said.append(f"{share}: {' and '.join(most) or 'no factor sets it apart'}.")
-    return said
-
-
-def reports(shown: list[tuple[Model, LatentMap]], dims: str) -> str:
-    """What there is to say below maps, side by side: their trust, and their groups."""
-    parts = []
-    for known, made in shown:
-        rows = "".join(f"<li>{escape(sentence)}</li>" for sentence in groups(known, made))
-        parts.append(f"<div><h3>{escape(named(known))}</h3>{trusted(made, dims)}<ul>{rows}</ul></div>")
-    return f"<div class='reports'>{''.join(parts)}</div>"
-
-
-def true_colours(made: LatentMap) -> list[Colour]:
-    """One colour for each true factor that varies."""
-    known, values = truth_of(made.data, made.index)
-    colours = []
-    for factor, column in zip(known, values.T, strict=True):
-        if np.ptp(column) > 0:
-            names = tuple(f"{v:g}" for v in factor.values) if 0 < factor.size <= CLASSES and not factor.circular else ()
-            high = factor.size if factor.circular and factor.size else float(column.max())
-            colours.append(Colour(factor.name, column, float(column.min()), high, names, factor.circular))
-    return colours
-
-
-def found_colours(known: Model, made: LatentMap) -> list[Colour]:
-    """One colour for each factor that the model found, and one for the groups on the map."""
-    names, values = table(known, made)
-    colours = [Colour(name, column, *np.quantile(column, (0.01, 0.99)))
-               for name, column in zip(names, values.T, strict=True)]
-    groups = min(int(made.cluster.max()) + 1, CLASSES - 1)
-    if groups > 1:
-        labels = (*(f"group {k + 1}" for k in range(groups)), "none")
-        colours.append(Colour("groups", np.where((made.cluster < 0) | (made.cluster >= groups), groups, made.cluster),
-                              labels=labels))
-    return colours
-
-
-def table(known: Model, made: LatentMap) -> tuple[list[str], np.ndarray]:
-    """The sliders' names and where every picture of the map stands along them: (N, F)."""
-    codes = np.repeat(known.mean[None], len(made.codes), 0)
-    codes[:, made.columns] = made.codes * made.scale + made.centre
-    shown = sliders(known)
-    values = np.stack([codes[:, slice(*f.where)] @ np.asarray(f.axis, np.float32) for f in shown], 1)
-    return [f"Factor {f.rank + 1} ({f.name})" for f in shown], values
-
-
-def trusted(made: LatentMap, dims: str) -> str:
-    """How far the map may be trusted, in words."""
-    space = "2-D" if DIMS.get(dims, 2) == 2 else "3-D"
-    kept, trust = made.figures[f"kept {space}"], made.figures[f"trustworthiness {space}"]
-    return (f"<p>{len(made.index):,} pictures of {escape(data_title(made))}, arranged by UMAP. Of a point's 15 nearest "
-            f"codes {100 * kept:.0f} % are among its 15 nearest here; trustworthiness {trust:.2f} of 1.</p>")
+    return thumb
 
 
 def _img(image: np.ndarray, words: str) -> str:

@@ -8,6 +8,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -77,8 +78,7 @@ def cloud(
         "dims": places.shape[1],
         "position": _text(_squared(places)),
         "colours": [_column(c) for c in colour_by],
-        "palettes": {name: _text(_rgb(scale)) for name, scale in
-                     (("range", RANGE), ("hue", HUES), ("class", GROUPS))},
+        "palettes": palettes(),
         "colour": 0,
         "sheet": sheet,
         "group": group,
@@ -86,6 +86,12 @@ def cloud(
         "about": f"{about} {KEYS}".strip(),
         "numbers": None if numbers is None else _text(np.asarray(numbers, "<i4")),
     }
+
+
+@cache
+def palettes() -> dict[str, str]:
+    """The colours of each kind of colouring, as the page takes them."""
+    return {name: _text(_rgb(scale)) for name, scale in (("range", RANGE), ("hue", HUES), ("class", GROUPS))}
 
 
 class PointCloud(gr.HTML):
@@ -97,7 +103,7 @@ class PointCloud(gr.HTML):
         super().__init__(
             value=first or {"count": 0},
             html_template=TEMPLATE,
-            js_on_load=(STATIC / "points.js").read_text(encoding="utf-8"),
+            js_on_load="".join((STATIC / name).read_text(encoding="utf-8") for name in ("paint.js", "points.js")),
             server_functions=[thumb] if thumb else [],
             apply_default_css=False,
             elem_classes=["points", *options.pop("elem_classes", [])],

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.latent_map import LatentMap, settings
+from engine.latent_map import settings
+from engine.latent_place import OWN, LatentMap
 from engine.samples import truth_of
 from engine.serve import Refusal
 
@@ -82,7 +83,7 @@ def titled(made: LatentMap, space: str) -> str:
 def colourings(made: LatentMap) -> dict[str, tuple[np.ndarray, float]]:
     """Values (N,) by the name of each true factor that varies, and of the groups; with each where it begins again, 0
     if it does not."""
-    known, values = truth_of(made.data, made.index)
+    known, values = ((), np.zeros((len(made.index), 0))) if made.data == OWN else truth_of(made.data, made.index)
     varying = {f.name: (column, float(f.circular and (f.size or column.max())))
                for f, column in zip(known, values.T, strict=True) if np.ptp(column) > 0}
     return varying | {GROUPS: (made.cluster, 0)}

@@ -10,7 +10,7 @@ const menu = element.querySelector("select"), range = element.querySelector("inp
 const said = document.createTextNode("");
 element.querySelector(".said").replaceChildren(said);
 
-let trail;                              // from the server: key of the cloud, model, dims, factors
+let trail;                              // from the server: names of the maps, keys of their clouds, model, dims, factors
 let path = null, pathOf = "";           // the answer to the last request, and what it was asked for
 let asking = false, drawn = 0, told = "";
 
@@ -19,7 +19,7 @@ const slider = (i) => document.querySelector(`#factor-${i} input[type=range]`);
 
 function adopt() {
   const next = JSON.parse(props.value);
-  if (!next.key) { trail = undefined; element.dataset.empty = ""; return; }
+  if (!next.maps.length) { trail = undefined; element.dataset.empty = ""; return; }
   delete element.dataset.empty;
   const kept = trail?.model === next.model ? menu.value : next.factors[0]?.name;
   trail = next;
@@ -38,7 +38,7 @@ async function ask(request, name) {
   const answer = await server.trace(request).catch(() => undefined);
   asking = false;
   if (!answer) { setTimeout(forget, 1000); return; }    // Gradio has logged why
-  if (name === pathOf) path = answer;
+  if (name === pathOf) path = answer;   // one entry a map
 }
 
 function follow() {                     // one frame, as long as this can be seen
@@ -50,11 +50,11 @@ function follow() {                     // one frame, as long as this can be see
   const view = page.view, i = index(), { name = "", low, high, step } = trail.factors[i] ?? {};
   if (view.model !== trail.model) return;
   const { [name]: value, ...others } = view.edits;
-  const wanted = JSON.stringify([trail.key, view.base, name, others]);
+  const wanted = JSON.stringify([trail.keys, view.base, name, others]);
   if (wanted !== pathOf && !asking) {
     pathOf = wanted;
     path = null;
-    ask({ model: view.model, base: view.base, edits: others, factor: name, dims: trail.dims }, wanted);
+    ask({ model: view.model, base: view.base, edits: others, factor: name, dims: trail.dims, maps: trail.maps }, wanted);
   }
   pen.drawImage(document.querySelector("#canvas canvas"), 0, 0);
   range.hidden = i < 0;
@@ -67,22 +67,24 @@ function follow() {                     // one frame, as long as this can be see
   drawn = shown.at;
   told = wanted;
   if (path.error) { said.data = path.error; return; }
-  show(...(value === undefined ? [path.here, path.strange] : between((value - low) / (high - low))));
+  show(path.maps.map((map) => value === undefined ? [map.here, map.strange] : between(map, (value - low) / (high - low))));
 }
 
-function between(share) {               // what lies there on the path: a blend of two places, or one where it jumps
-  const at = Math.min(1, Math.max(0, share)) * (path.path.length - 1);
-  const left = Math.min(path.path.length - 2, Math.floor(at));
-  const [a, b] = path.path.slice(left, left + 2), jump = Math.hypot(...a.map((v, d) => v - b[d])) > LEAP;
+function between(map, share) {          // what lies there on the path: a blend of two places, or one where it jumps
+  const at = Math.min(1, Math.max(0, share)) * (map.path.length - 1);
+  const left = Math.min(map.path.length - 2, Math.floor(at));
+  const [a, b] = map.path.slice(left, left + 2), jump = Math.hypot(...a.map((v, d) => v - b[d])) > LEAP;
   const part = jump ? Math.round(at - left) : at - left;
-  return [a.map((v, d) => v + (b[d] - v) * part), path.strangeness[left + Math.round(at - left)]];
+  return [a.map((v, d) => v + (b[d] - v) * part), map.strangeness[left + Math.round(at - left)]];
 }
 
-function show(here, strange) {
-  window.dispatchEvent(new CustomEvent("unravel:trail", { detail: { key: trail.key, path: path.path, here } }));
-  said.data = strange > 1
+function show(places) {                 // on each map [here, strange]
+  places.forEach(([here], k) => window.dispatchEvent(
+    new CustomEvent("unravel:trail", { detail: { key: trail.keys[k], path: path.maps[k].path, here } })));
+  const words = places[0][1] > 1
     ? "No picture of the map is like this one: its ring lies by the nearest there are."
     : "The ring is this picture; the line is what the factor does, from ○ low to ● high.";
+  if (said.data !== words) said.data = words;
 }
 
 menu.addEventListener("change", forget);
@@ -92,7 +94,7 @@ range.addEventListener("input", () => {
   target.value = range.value;
   target.dispatchEvent(new Event("input", { bubbles: true }));
 });
-window.addEventListener("unravel:cloud", ({ detail: { key } }) => { if (key === trail?.key) told = ""; });
+window.addEventListener("unravel:cloud", ({ detail: { key } }) => { if (trail?.keys.includes(key)) told = ""; });
 
 watch("value", adopt);
 adopt();

@@ -10,7 +10,7 @@ unpacked, symbolic links are not followed, and whatever cannot be decoded is ski
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -54,14 +54,17 @@ class ImageFolder(Dataset):
     Pictures are numbered in the order of their names. Above `limit` of them, that many are taken at even
     distances. `crop` (a key of CROPS) applies to CelebA, other pictures are cut to the centre square.
     `files` are the names served, `skipped` maps every name that was not to the reason, `report` says both
-    in a sentence. CelebA's attributes, where found beside or above the pictures, are the factors.
+    in a sentence. `progress` is told the share decoded. CelebA's attributes, where found beside or above the
+    pictures, are the factors.
 
     Raises DataError where no picture can be read, the crop is unknown or the attributes do not fit.
     """
 
     channels = 3
 
-    def __init__(self, path: Path, crop: str = "d2c", limit: int = LIMIT):
+    def __init__(
+        self, path: Path, crop: str = "d2c", limit: int = LIMIT, progress: Callable[[float], None] = lambda share: None
+    ):
         if crop not in CROPS:
             raise DataError(f"Unknown crop {crop!r}, expected one of {', '.join(CROPS)}.")
         self.name = path.name
@@ -74,7 +77,7 @@ class ImageFolder(Dataset):
             found = len(names)
             if found > limit:
                 names = [names[k * found // limit] for k in range(limit)]
-            pixels, self.skipped = _decode_all(source, names, self.crop, path.name)
+            pixels, self.skipped = _decode_all(source, names, self.crop, path.name, progress)
             table = _find_attributes(source, path) if faces else None
         self.files = tuple(name for name in names if name not in self.skipped)
         if not self.files:
@@ -146,6 +149,7 @@ def _decode_all(
     names: list[str],
     crop: str | None,
     title: str,
+    told: Callable[[float], None],
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Pixels (N, 3, 64, 64) of the N names that could be decoded, and the reasons of the others."""
     pixels = np.empty((len(names), 3, SIZE, SIZE), np.uint8)
@@ -166,10 +170,11 @@ def _decode_all(
         tqdm(total=len(names), unit=" pictures", desc=label, disable=len(names) < 2000) as progress,
     ):
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files: the report counts those
-        for first in range(0, len(names), 1024):
-            block = range(first, min(first + 1024, len(names)))
+        for first in range(0, len(names), 128):
+            block = range(first, min(first + 128, len(names)))
             list(pool.map(work, block))
             progress.update(len(block))
+            told(block.stop / len(names))
 
     kept = [k for k, name in enumerate(names) if name not in reasons]
     for to, k in enumerate(kept):  # in place: a masked copy would need the memory twice

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import atlas
-from app.atlas import ALONE, Atlas, found_colours, groups, thumb, true_colours
+from app import maps
+from app.atlas import ALONE, Atlas, thumbs
 from app.explore import Explore
-from engine import LatentMap, Refusal, pictures_of
+from app.maps import Finder, found_colours
+from engine import LatentMap, Name, Refusal, pictures_of
 from tests.serving import in_loop
 
 COUNT = 200
@@ -31,17 +32,23 @@ def made(sessions) -> LatentMap:
     flat = (random.normal(size=(COUNT, 2)) + 20 * heap[:, None]).astype(np.float32)
     figures = {f"{what} {space}": 0.5 for what in ("kept", "trustworthiness") for space in ("2-D", "3-D")}
     return LatentMap("first", "shapes3d", "code", np.arange(COUNT) * 1000, codes, np.zeros(size), np.ones(size),
-                     np.arange(size), flat, np.concatenate([flat, flat[:, :1]], 1), heap, figures)
+                     np.arange(size), np.eye(size), flat, np.concatenate([flat, flat[:, :1]], 1), heap, figures)
+
+
+def shipped(monkeypatch, **known: LatentMap) -> None:
+    """Let these be the maps that there are, by their names."""
+    def map_of(name: str) -> LatentMap:
+        if name not in known:
+            raise Refusal(f"There is no map of '{name}' here.")
+        return known[name]
+
+    monkeypatch.setattr(maps, "map_of", map_of)
+    monkeypatch.setattr(maps, "maps_of", lambda model: [made for made in known.values() if made.model == model])
 
 
 @pytest.fixture
 def tab(sessions, made, monkeypatch) -> Atlas:
-    def map_of(name: str) -> LatentMap:
-        if name != "first":
-            raise Refusal(f"There is no map of '{name}' here.")
-        return made
-
-    monkeypatch.setattr(atlas, "map_of", map_of)
+    shipped(monkeypatch, first=made)
 
     def build() -> Atlas:
         with gr.Blocks():
@@ -59,8 +66,7 @@ def tab(sessions, made, monkeypatch) -> Atlas:
 def two(tab, made, monkeypatch) -> tuple[Atlas, LatentMap]:
     """The tab with a map of 'second', too: of most of the same pictures, in another order."""
     other = replace(made, model="second", index=made.index[::-1] + 1000)
-    monkeypatch.setattr(atlas, "map_of", {"first": made, "second": other}.__getitem__)
-    monkeypatch.setattr(atlas, "rivals", lambda sessions, model: [{"first": "second", "second": "first"}[model]])
+    shipped(monkeypatch, first=made, second=other)
     return tab, other
 
 
@@ -70,10 +76,10 @@ def event(**data) -> SimpleNamespace:
 
 @pytest.mark.parametrize(("choice", "dims"), [("flat", 2), ("in space", 3)])
 def test_a_map_is_shown_with_true_and_found_colours_and_its_trust(tab, sessions, choice, dims):
-    shown, other, figures, side, rivals, line = tab.show("first", choice)
+    shown, other, figures, side, parts, rivals, line = tab.show("first", choice)
     assert shown["count"] == COUNT and shown["dims"] == dims and side == ""
-    assert other == {"count": 0} and not rivals.visible and shown["numbers"] is None
-    assert line["key"] == shown["key"] and line["dims"] == dims
+    assert other == {"count": 0} and not rivals.visible and not parts.visible and shown["numbers"] is None
+    assert line["keys"] == [shown["key"]] and line["dims"] == dims
     names = [c["name"] for c in shown["colours"]]
     assert names[:2] == ["floor hue", "wall hue"] and "groups" in names and "Factor 1" in " ".join(names)
     assert len(names) == 6 + len(sessions.engine.model("first").sliders) + 1
@@ -82,7 +88,7 @@ def test_a_map_is_shown_with_true_and_found_colours_and_its_trust(tab, sessions,
 
 def test_without_a_map_the_command_that_makes_one_is_told(tab):
     shown, _, sentence, *_, line = tab.show("second", "flat")
-    assert shown == {"count": 0} and line == {"key": ""}
+    assert shown == {"count": 0} and line == {"maps": []}
     assert "python -m engine.latent_map assets/models/second" in sentence
     assert "<script" not in tab.show("<script>", "flat")[2]
 
@@ -96,7 +102,8 @@ def test_a_click_takes_the_picture_of_the_point_to_the_sliders(tab, sessions):
 
 def test_two_maps_of_one_data_set_share_the_pointer_by_picture_number(two, made):
     tab, other = two
-    mine, theirs, figures, _, choice, _ = tab.show("first", "flat", "second")
+    mine, theirs, figures, _, _, choice, line = tab.show("first", "flat", "first", "second")
+    assert line["maps"] == ["first", "second"] and line["keys"] == [mine["key"], theirs["key"]]
     assert mine["group"] == theirs["group"] != "" and mine["key"] != theirs["key"]
     numbers = [np.frombuffer(b64decode(c["numbers"]), "<i4") for c in (mine, theirs)]
     assert np.array_equal(numbers[0], made.index) and np.array_equal(numbers[1], other.index)
@@ -107,20 +114,36 @@ def test_two_maps_of_one_data_set_share_the_pointer_by_picture_number(two, made)
 def test_alone_or_compared_with_what_has_no_map_there_is_one_cloud(two):
     tab, _ = two
     for rival in (ALONE, "third-grey", None):
-        mine, theirs, *_, choice, _ = tab.show("first", "flat", rival)
+        mine, theirs, *_, choice, _ = tab.show("first", "flat", "first", rival)
         assert mine["count"] and not mine["group"] and theirs == {"count": 0} and choice.value == ALONE
 
 
-def test_rivals_are_other_models_with_a_map_of_the_same_data(sessions, made, monkeypatch):
-    maps = {"first": made, "second": made, "third-grey": made}
-    monkeypatch.setattr(atlas, "map_of", maps.__getitem__)
-    assert atlas.rivals(sessions, "first") == ["second"]  # the third is of dSprites
+def test_rivals_are_maps_of_the_same_pictures_of_other_models_and_other_parts(sessions, made, monkeypatch):
+    style, grey = replace(made, part="style"), replace(made, model="third-grey", data="dsprites")
+    shipped(monkeypatch, first=made, second=replace(made, model="second"), **{"first-style": style, "third-grey": grey})
+    find = Finder(sessions, lambda token: None)
+    assert [name for _, name in find.rivals(find("first"))] == ["first-style", "second"]
+    assert [name for _, name in find.rivals(find("first-style"))] == ["first", "second"]
+    assert find.parts("first", "") == [("the whole code", "first"), ("style", "first-style")]
+    assert find.rivals(find("third-grey")) == [] and find.parts("nobody", "") == []
 
-    def none(name: str) -> LatentMap:
-        raise Refusal("There is none.")
 
-    monkeypatch.setattr(atlas, "map_of", none)
-    assert atlas.rivals(sessions, "first") == []
+def test_a_map_of_a_part_is_coloured_by_the_factors_of_that_part_only(sessions, made, monkeypatch):
+    column = np.array([sessions.engine.model("first").sliders[1].where[0]])
+    part = replace(made, part="style", columns=column, codes=made.codes[:, column], axes=np.eye(1), centre=np.zeros(1),
+                   scale=np.ones(1))
+    shipped(monkeypatch, first=part)
+    names, values = maps.table(Finder(sessions, lambda token: None)("first"))
+    assert len(names) == 1 and values[:, 0] == pytest.approx(part.codes[:, 0], abs=1e-5)
+
+
+def test_a_factor_that_has_a_name_is_called_by_it(sessions, made, monkeypatch):
+    factor = sessions.engine.model("first").sliders[0]
+    name = Name("wall hue", "nothing", "", (), (), ())
+    known = replace(sessions.engine.model("first"), names={factor.name: name})
+    found = maps.Found("first", known, made)
+    assert maps.table(found)[0][0] == f"wall hue ({factor.name})"
+    assert maps.table(found)[0][1].startswith("Factor 2")
 
 
 def test_a_click_on_the_other_map_shows_what_both_models_make_of_the_picture(two, sessions):
@@ -137,12 +160,12 @@ def test_a_click_on_the_other_map_shows_what_both_models_make_of_the_picture(two
 
 
 def test_a_group_is_told_by_the_factor_that_differs(made, sessions):
-    known = sessions.engine.model("first")
-    said = groups(known, made)
+    found = maps.Found("first", sessions.engine.model("first"), made)
+    said = maps.groups(found)
     assert len(said) == 2 and all("50 % of the pictures" in s and "(z0)" in s for s in said)
     assert tell(said[0]) != tell(said[1])
-    mixed = replace(made, cluster=np.arange(COUNT) // 100)
-    assert all("no factor sets it apart" in sentence for sentence in groups(known, mixed))
+    mixed = replace(found, made=replace(made, cluster=np.arange(COUNT) // 100))
+    assert all("no factor sets it apart" in sentence for sentence in maps.groups(mixed))
 
 
 def tell(sentence: str) -> str:
@@ -153,7 +176,7 @@ def tell(sentence: str) -> str:
 @pytest.mark.parametrize("colour", ["wall hue", "groups", "Factor 1", None])
 def test_the_map_is_saved_as_a_figure_that_needs_nothing_else(tab, sessions, colour):
     if colour == "Factor 1":
-        colour = found_colours(sessions.engine.model("first"), atlas.map_of("first"))[0].name
+        colour = found_colours(tab.find("first"))[0].name
     path = Path(tab.save("first", "flat", colour))
     text = path.read_text(encoding="utf-8")
     assert path.name == "map-first-2d.html" and "<script src" not in text and "200 pictures of shapes3d" in text
@@ -166,7 +189,7 @@ def test_the_map_is_saved_as_a_figure_that_needs_nothing_else(tab, sessions, col
 def test_a_point_that_is_none_is_refused(tab, index):
     with pytest.raises(gr.Error, match="no point of this map"):
         tab.open("first", event(index=index))
-    assert "no point" in thumb({"key": "first/2", "index": index})["error"]
+    assert "no point" in thumbs(tab.find)({"key": "first/2", "index": index})["error"]
 
 
 def test_a_picture_beyond_the_data_is_refused(sessions):
@@ -175,6 +198,7 @@ def test_a_picture_beyond_the_data_is_refused(sessions):
 
 
 def test_the_pointer_gets_the_picture_of_its_point(tab):
+    thumb = thumbs(tab.find)
     image = np.asarray(Image.open(BytesIO(b64decode(thumb({"key": "first/2", "index": 3})["image"]))))
     assert np.abs(image.astype(int) - pictures_of("shapes3d", [3000])[0]).mean() < 6
     for wrong in ({}, None, {"key": "second/2", "index": 0}, {"key": "first/2"}):
@@ -197,6 +221,7 @@ def test_an_empty_place_is_drawn_with_a_warning_and_a_full_one_without(tab, made
 
 
 def test_circular_factors_get_a_hue_and_few_values_get_names(made, sessions):
-    by_name = {c.name: c for c in true_colours(made)}
+    found = maps.Found("first", sessions.engine.model("first"), made)
+    by_name = {c.name: c for c in maps.true_colours(found)}
     assert by_name["wall hue"].circular and by_name["shape"].labels and not by_name["orientation"].labels
-    assert [c.name for c in found_colours(sessions.engine.model("first"), made)][-1] == "groups"
+    assert [c.name for c in found_colours(found)][-1] == "groups"

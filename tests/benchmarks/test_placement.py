@@ -15,7 +15,7 @@ COUNT = 60
 def made() -> LatentMap:
     """A map that is its codes."""
     codes = np.random.default_rng(0).normal(size=(COUNT, 2)).astype(np.float32)
-    return LatentMap("m", "d", "code", np.arange(COUNT), codes, np.zeros(2), np.ones(2), np.arange(2), codes,
+    return LatentMap("m", "d", "code", np.arange(COUNT), codes, np.zeros(2), np.ones(2), np.arange(2), np.eye(2), codes,
                      np.zeros((COUNT, 3)), np.zeros(COUNT, int), {})
 
 

@@ -1,10 +1,14 @@
 """The map in a real browser: from a point to the sliders and back, lasso, space, and a model without a map."""
 
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
+from pyarrow import parquet
 
-from engine import map_of
+from engine import map_of, pictures_of
 
 PLOT = "document.querySelector('#atlas-cloud .plot').unravel"
 WAIT = 60_000
@@ -111,6 +115,99 @@ def test_the_picture_on_the_sliders_is_a_ring_that_follows_them(atlas):
     assert ends[1] < 0.05 and np.array(path).shape == (33, 2)
     atlas.get_by_label("Factor whose path").select_option(label="no factor")
     atlas.wait_for_function(f"{PLOT}.trail.path.length === 0", timeout=WAIT)
+
+
+def test_the_picture_on_the_sliders_is_a_ring_on_both_maps(atlas):
+    atlas.get_by_label("Compare with").click()
+    atlas.get_by_role("option", name="vae-shapes3d").last.click()
+    other = PLOT.replace("#atlas-cloud", "#atlas-other")
+    for plot in (PLOT, other):
+        atlas.wait_for_function(f"document.querySelector('#atlas-other .plot')?.unravel && {plot}.trail.here"
+                                f" && {plot}.trail.path.length === 33", timeout=WAIT)
+    expect(atlas.locator("#atlas-other circle.here")).to_be_visible()
+    before = atlas.evaluate(f"[{PLOT}.trail.here, {other}.trail.here]")
+    atlas.locator("#atlas-trail input").evaluate(
+        "r => { r.value = r.max; r.dispatchEvent(new Event('input', { bubbles: true })); }")
+    for plot, here in zip((PLOT, other), before, strict=True):
+        atlas.wait_for_function(f"before => {plot}.trail.here.join() !== before.join()", arg=here, timeout=WAIT)
+        ends = atlas.evaluate(f"[{plot}.trail.path.at(-1), {plot}.trail.here]")
+        assert np.abs(np.subtract(*ends)).sum() < 0.05
+
+
+def test_content_and_style_have_maps_of_their_own_and_stand_side_by_side(atlas):
+    atlas.locator("#model input").click()
+    atlas.get_by_role("option", name="C-S DisMo").click()
+    atlas.locator("#atlas-part input").click()
+    atlas.get_by_role("option", name="style").click()
+    expect(atlas.locator("#atlas-figures h3")).to_have_text("C-S DisMo (csdismo-glyphs), style", timeout=WAIT)
+    atlas.get_by_label("Compare with").click()
+    atlas.get_by_role("option", name="content").click()
+    atlas.wait_for_function("document.querySelector('#atlas-other .plot')?.unravel?.counters.painted >= 1000",
+                            timeout=WAIT)
+    assert "csdismo-glyphs), content" in atlas.locator("#atlas-other canvas").get_attribute("aria-label")
+
+
+def test_the_colours_of_found_factors_have_the_names_of_the_sliders(atlas):
+    names = atlas.locator("#atlas-cloud select option").all_inner_texts()
+    factors = atlas.evaluate("window.unravel.view.factors.map(({ label, name }) => `${label} (${name})`)")
+    assert set(factors) <= set(names) and not any(name.startswith("Factor 1") for name in factors)
+
+
+def test_own_pictures_become_a_map_that_leads_to_the_sliders_and_is_downloaded(atlas, tmp_path):
+    for number, index in enumerate(range(0, 480_000, 6_000)):
+        Image.fromarray(pictures_of("shapes3d", [index])[0]).save(tmp_path / f"{number}.png")
+    with ZipFile(tmp_path / "own.zip", "w") as packed:
+        for path in sorted(tmp_path.glob("*.png")):
+            packed.write(path, f"some/{path.name}")
+    atlas.locator("#atlas-own input[type=file]").first.set_input_files(tmp_path / "own.zip")
+    expect(atlas.get_by_role("button", name="Cancel")).to_be_visible(timeout=WAIT)
+    expect(atlas.locator("#atlas-words")).to_have_text("The map is made.", timeout=5 * WAIT)
+    atlas.wait_for_function(f"{PLOT}.counters.painted === 80", timeout=WAIT)
+    expect(atlas.locator("#atlas-figures")).to_contain_text("80 pictures from own.zip")
+    for name in ("npz", "parquet"):
+        with atlas.expect_download() as saved:
+            atlas.get_by_role("button", name=f"Download {name}").click()
+        assert saved.value.suggested_filename == f"map-protovae-shapes3d.{name}"
+        saved.value.save_as(tmp_path / f"map.{name}")
+    table = parquet.read_table(tmp_path / "map.parquet")
+    assert table.num_rows == 80 and {"x", "y", "code", "file_name", "image"} <= set(table.column_names)
+    with np.load(tmp_path / "map.npz", allow_pickle=False) as held:
+        assert held["x"].tolist() == table["x"].to_pylist()
+    atlas.mouse.move(*place(atlas, 3))
+    expect(atlas.locator("#atlas-cloud .thumb")).to_be_visible(timeout=WAIT)
+    atlas.locator("#atlas-cloud canvas").focus()
+    atlas.keyboard.press("ArrowRight")
+    atlas.keyboard.press("Enter")
+    atlas.wait_for_function("window.unravel.view.base.startsWith('upload:')", timeout=WAIT)
+
+
+def test_a_job_is_cancelled_and_too_few_pictures_are_said(atlas, tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(60)]
+    for path, image in zip(paths, pictures_of("shapes3d", range(60)), strict=True):
+        Image.fromarray(image).save(path)
+    chooser = atlas.locator("#atlas-own input[type=file]").first
+    chooser.set_input_files(paths[:2])
+    expect(atlas.locator("#atlas-words")).to_contain_text("at least 60", timeout=WAIT)
+    chooser.set_input_files(paths)
+    atlas.get_by_role("button", name="Cancel").click(timeout=WAIT)
+    expect(atlas.locator("#atlas-words")).to_have_text("Cancelled.", timeout=WAIT)
+    expect(atlas.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(atlas.locator("#atlas-figures")).to_contain_text("10,000 pictures")  # what was shown is still there
+
+
+def test_the_map_needs_no_webgl(visit):
+    page = visit.open()
+    page.evaluate("""() => {
+      const plain = HTMLCanvasElement.prototype.getContext;
+      HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+        return /webgl|webgpu/.test(kind) ? null : plain.call(this, kind, ...rest);
+      };
+    }""")
+    page.get_by_role("tab", name="Map").click()
+    painted(page)
+    colours = page.locator("#atlas-cloud canvas").evaluate("""canvas => new Set(new Uint32Array(
+      canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size""")
+    assert colours > 50
 
 
 def test_the_map_is_saved_as_a_figure(atlas, tmp_path):

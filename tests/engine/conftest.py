@@ -1,10 +1,13 @@
-"""What the tests of training share."""
+"""What the tests of training and of maps share."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from engine.latent_map import arranged
+from engine.latent_place import LatentMap
 from tests.tiny import noise
 
 
@@ -15,3 +18,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, image in enumerate(noise(40, seed=3).permute(0, 2, 3, 1).numpy()):
         Image.fromarray(image // 2).save(folder / f"{number:02}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def groups() -> tuple[np.ndarray, np.ndarray]:
+    """Five hundred codes in four groups of six dimensions, and which group each is in."""
+    random = np.random.default_rng(0)
+    group = random.integers(0, 4, 500)
+    codes = 6 * np.eye(6)[group] + random.normal(size=(500, 6))
+    return codes.astype(np.float32), group
+
+
+@pytest.fixture(scope="session")
+def grouped(groups: tuple[np.ndarray, np.ndarray]) -> LatentMap:
+    """Their map."""
+    codes, _ = groups
+    return arranged(codes, 0, lambda share, what: None, model="m", data="d", part="code", index=np.arange(500),
+                    centre=np.zeros(6, np.float32), scale=np.ones(6, np.float32), columns=np.arange(6))

@@ -19,8 +19,8 @@ def made() -> LatentMap:
     random = np.random.default_rng(0)
     figures = {f"{what} {space}": 0.5 for what in ("kept", "trustworthiness") for space in ("2-D", "3-D")}
     return LatentMap("a<b", "shapes3d", "code", np.arange(COUNT) * 11_777, random.normal(size=(COUNT, 4)), np.zeros(4),
-                     np.ones(4), np.arange(4), random.normal(size=(COUNT, 2)), random.normal(size=(COUNT, 3)),
-                     np.arange(COUNT) % 2, figures, 7, "python -m something")
+                     np.ones(4), np.arange(4), np.eye(4), random.normal(size=(COUNT, 2)),
+                     random.normal(size=(COUNT, 3)), np.arange(COUNT) % 2, figures, 7, "python -m something")
 
 
 @pytest.mark.parametrize("dims", [2, 3])

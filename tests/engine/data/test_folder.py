@@ -338,3 +338,12 @@ def test_faces_of_another_size_are_skipped(celeba: Path) -> None:
 def test_an_unknown_crop_is_refused(celeba: Path) -> None:
     with pytest.raises(DataError, match="Unknown crop '200', expected one of d2c, 148, 140, 178"):
         ImageFolder(celeba, "200")
+
+
+def test_progress_is_the_share_decoded(tmp_path: Path) -> None:
+    folder, told = tmp_path / "pictures", []
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number:03}.png").write_bytes(encoded(noise(64, 64, number)))
+    ImageFolder(folder, progress=told.append)
+    assert told == sorted(told) and len(told) > 1 and told[-1] == 1

@@ -1,0 +1,150 @@
+"""Maps of users' own pictures: from uploaded files to a result that the page shows and offers for download.
+
+A map is made by a process of its own (engine.MapJob), one at a time, so that nobody's sliders wait for it. Uploaded
+files leave Gradio's cache, whose every file can be read by whoever knows its address, before anything else happens,
+and are deleted as soon as they are read. A result is kept for an hour under a token that cannot be guessed.
+"""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.uploads import MAX_BYTES
+from engine import Engine, MapJob, OwnMap, Refusal
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+LEAST = 60               # pictures
+MAX_TOTAL = 1_000_000_000  # bytes of all files together
+JOBS = 1                 # at a time, in the whole server
+WAITING = 8              # pages that may wait for their turn
+KEPT = 8                 # results, some 25 MB each
+LIFE = 3600              # seconds that a result is kept
+LOOK = 0.25              # seconds between two looks at a job
+
+NOTHING = "Choose pictures, a folder of them, or a zip."
+GONE = "That map is no longer on the server; please make it again."
+BUSY = "Many maps are being made at the moment; please try again in some minutes."
+STOPPED = "Cancelled."
+
+
+@dataclass(frozen=True)
+class News:
+    """How far a map is: the share done, what is being done, and in the end its token, or "" if there is none."""
+
+    share: float
+    words: str
+    token: str = ""
+    ended: bool = False
+
+
+class OwnMaps:
+    """The jobs of all pages and what came of them. downloads: a folder that Gradio may serve."""
+
+    def __init__(self, engine: Engine, downloads: Path):
+        self.engine, self.downloads = engine, downloads
+        self._made: OrderedDict[str, tuple[float, OwnMap]] = OrderedDict()
+        self._jobs: dict[str, MapJob | None] = {}  # by page; None while it waits for its turn
+        self._cancelled: set[str] = set()
+
+    def get(self, token: str) -> OwnMap:
+        """What was made under a token; raises Refusal if it is not there any more."""
+        if token not in self._made:
+            raise Refusal(GONE)
+        return self._made[token][1]
+
+    def files(self, token: str) -> list[str]:
+        """The two files of a result, for download: npz and parquet."""
+        return sorted(map(str, (self.downloads / token).iterdir()))
+
+    def cancel(self, page: str) -> None:
+        """Stop the job of a page, or its waiting."""
+        self._cancelled.add(page)
+        if job := self._jobs.get(page):
+            job.cancel(STOPPED)
+
+    async def make(self, files: list[str] | None, model: str, part: str, page: str) -> AsyncIterator[News]:
+        """Read files, make the map by `part` of a model's code, tell how far it is, and keep the result. Whatever goes
+        wrong ends as a sentence. If nobody listens any more, the job ends."""
+        room = Path(tempfile.mkdtemp(prefix="unravel-map-"))
+        try:
+            pictures = collected(files or [], room)
+            if page in self._jobs or len(self._jobs) >= JOBS + WAITING:
+                raise Refusal(BUSY)
+            self._cancelled.discard(page)
+            self._jobs[page] = None
+            while sum(job is not None for job in self._jobs.values()) >= JOBS and page not in self._cancelled:
+                yield News(0.0, "waiting: another map is being made")
+                await asyncio.sleep(LOOK)
+            if page in self._cancelled:
+                raise Refusal(STOPPED)
+            job = self._jobs[page] = MapJob(self.engine.folder / self.engine.model(model).name, pictures, room, part)
+            while not job.done:
+                if job.read and pictures.exists():
+                    discard(pictures)
+                yield News(job.share, job.what)
+                await asyncio.sleep(LOOK)
+            token = self._keep(job.result(), room)
+            yield News(1.0, "The map is made.", token, True)
+        except Refusal as refusal:
+            yield News(0.0, str(refusal), "", True)
+        finally:
+            if job := self._jobs.pop(page, None):
+                job.cancel(STOPPED)
+            shutil.rmtree(room, ignore_errors=True)
+
+    def _keep(self, made: OwnMap, room: Path) -> str:
+        token = secrets.token_hex(16)
+        self._made[token] = time.monotonic(), made
+        folder = self.downloads / token
+        folder.mkdir(parents=True)
+        for path in room.glob("map.*"):
+            shutil.move(path, folder / f"map-{made.made.model}{path.suffix}")
+        old = [t for t, (since, _) in self._made.items() if time.monotonic() - since > LIFE]
+        for gone in dict.fromkeys([*old, *list(self._made)[:-KEPT]]):
+            del self._made[gone]
+            shutil.rmtree(self.downloads / gone, ignore_errors=True)
+        return token
+
+
+def collected(paths: list[str], room: Path) -> Path:
+    """Uploaded files moved into a folder of their own inside `room`, or the one zip that they are. The files are gone
+    from where they were, also if they are refused. Raises Refusal."""
+    files = [Path(path) for path in paths if Path(path).is_file()]
+    try:
+        zips = [path for path in files if path.suffix.lower() == ".zip"]
+        shown = [path for path in files if path.suffix.lower() in SUFFIXES]
+        if not files:
+            raise Refusal(NOTHING)
+        if len(zips) > 1 or (zips and shown):
+            raise Refusal("Choose one zip, or pictures; several zips, or both, are too much at a time.")
+        if any(path.stat().st_size > MAX_BYTES for path in (*zips, *shown)):
+            raise Refusal("One of the files is larger than 10 MB; choose the pictures of a large zip as a folder.")
+        if sum(path.stat().st_size for path in files) > MAX_TOTAL:
+            raise Refusal("The files are more than 1 GB; choose fewer or smaller ones.")
+        if zips:
+            return Path(shutil.move(zips[0], room / zips[0].name))
+        if len(shown) < LEAST:
+            raise Refusal(f"A map needs at least {LEAST} PNG, JPEG, WEBP or BMP pictures; these are {len(shown)}.")
+        folder = room / "your files"
+        folder.mkdir()
+        for number, path in enumerate(shown):
+            taken = (folder / path.name).exists()
+            shutil.move(path, folder / (f"{number}-{path.name}" if taken else path.name))
+        return folder
+    finally:
+        for path in files:
+            path.unlink(missing_ok=True)
+
+
+def discard(path: Path) -> None:
+    """Delete a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
