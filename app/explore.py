@@ -16,8 +16,9 @@ import gradio as gr
 
 from app import pictures
 from app.evidence import evidence
+from app.exports import Exports, reopened
 from app.live import STATIC, LiveCanvas, view
-from app.session import MAX_SLIDERS, Dial, Sessions, data_title, whole_seed
+from app.session import MAX_SLIDERS, SHORT, Dial, Sessions, data_title, parse, whole_seed
 from app.uploads import UNREADABLE, Refused, open_upload
 from engine import Model, Refusal, gallery
 
@@ -56,9 +57,15 @@ class Explore:
                     samples(known.data), js_on_load=(STATIC / "gallery.js").read_text(encoding="utf-8"),
                     apply_default_css=False, elem_id="gallery",
                 )
+                Exports(sessions, elem_id="save")
+                saved = gr.Textbox(visible=False)
                 self.caption = gr.HTML(caption(known), apply_default_css=False, elem_id="caption")
             with gr.Column(elem_id="factors", min_width=280):
                 gr.HTML(INTRO, apply_default_css=False, elem_id="intro")
+                pad = (STATIC / "pad.html").read_text(encoding="utf-8")
+                gr.HTML(pad, apply_default_css=False, elem_id="pad", js_on_load=None)
+                mix = (STATIC / "mix.html").read_text(encoding="utf-8")
+                gr.HTML(mix, apply_default_css=False, elem_id="mix", js_on_load=None)
                 dials = sessions.dials(model, base)
                 self.sliders = [slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)]
                 self.evidence = gr.HTML(evidence(known), apply_default_css=False, elem_id="evidence")
@@ -67,36 +74,44 @@ class Explore:
         picker.input(self._change_model, [picker, self.canvas], self.outputs, **PRIVATE)
         self.samples.select(self._pick, picker, self.outputs, **PRIVATE)
         upload.upload(
-            self._upload, [picker, self.canvas, upload], self.outputs,
+            self._open, [picker, self.canvas, upload], [*self.outputs, saved],
             concurrency_id="heavy", concurrency_limit=2, **PRIVATE,
-        )
+        ).then(None, saved, js="(state) => { if (state) window.unravelSave.reopen(state); }", **PRIVATE)
         number.submit(self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE)
         chance.click(lambda: secrets.randbelow(10_000), None, number, **PRIVATE).then(
             self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE
+        )
+        self.canvas.select(
+            self._go, [picker, self.canvas], [*self.outputs, picker], trigger_mode="always_last", **PRIVATE
         )
         reset.click(None, js="() => window.unravel.reset()", **PRIVATE)
         gr.on(
             [slider.change for slider in self.sliders], None, js="() => window.unravel?.follow()", **PRIVATE
         )
 
-    def turn(self, model: str, base: str, moved: bool = False) -> list[Any]:
-        """Updates for all outputs that show `base` in `model`; `moved` if the model is another."""
+    def turn(
+        self, model: str, base: str, moved: bool = False, edits: dict[str, float] | None = None, token: str = ""
+    ) -> list[Any]:
+        """Updates for all outputs that show `base` in `model`, with `edits`; `moved` if the model is another."""
+        edits = edits or {}
         known = self.sessions.engine.model(model)
         dials = self.sessions.dials(model, base)
         return [
-            view(self.sessions, model, base),
+            view(self.sessions, model, base, edits, token),
             samples(known.data) if moved else gr.skip(),
             caption(known) if moved else gr.skip(),
             evidence(known) if moved else gr.skip(),
-            *(slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)),
+            *(slider(dials[i] if i < len(dials) else None, i, edits) for i in range(MAX_SLIDERS)),
         ]
 
-    def refuse(self, base: str, sentence: str) -> list[Any]:
+    def refuse(self, base: str, sentence: str, token: str = "") -> list[Any]:
         """Updates for all outputs that say a sentence and leave the page as it is."""
-        notice = {"base": base, "notice": sentence, "stamp": secrets.token_hex(4)}
+        notice = {"base": base, "notice": sentence, "token": token, "stamp": secrets.token_hex(4)}
         return [notice, *(gr.skip() for _ in self.outputs[1:])]
 
     def _change_model(self, model: str, base: str) -> list[Any]:
+        if getattr(base, "model", "") == model:  # Gradio may say "input" of a choice that `_go` has set
+            return [gr.skip()] * len(self.outputs)
         return self._answer(base, lambda: self.turn(model, self.sessions.carry(base, model), moved=True))
 
     def _pick(self, model: str, event: gr.EventData) -> list[Any]:
@@ -106,14 +121,33 @@ class Explore:
     def _draw(self, model: str, base: str, number: float) -> list[Any]:
         return self._answer(base, lambda: self.turn(model, f"seed:{whole_seed(number)}"))
 
+    def _open(self, model: str, base: str, path: str) -> list[Any]:
+        """A file: the state that it was saved from, for the page to go to, or else the picture that it is."""
+        state = reopened(self.sessions, path)
+        if not state:
+            return [*self._upload(model, base, path), ""]
+        Path(path).unlink(missing_ok=True)
+        return [*(gr.skip() for _ in self.outputs), state]
+
     def _upload(self, model: str, base: str, path: str) -> list[Any]:
         return self._answer(base, lambda: self.turn(model, self.sessions.keep(take(path))))
 
-    def _answer(self, base: str, work: Callable[[], list[Any]]) -> list[Any]:
+    def _go(self, model: str, base: str, event: gr.EventData) -> list[Any]:
+        """To a state of the page: by undo or redo, or by a link. What it holds is checked like any request."""
+        token = str(getattr(event, "token", ""))[:SHORT]
+
+        def work() -> list[Any]:
+            ask = parse(getattr(event, "state", None))
+            return [*self.turn(ask.model, ask.base, ask.model != model, ask.edits, token), ask.model]
+
+        answer = self._answer(base, work, token)
+        return answer if len(answer) > len(self.outputs) else [*answer, gr.skip()]
+
+    def _answer(self, base: str, work: Callable[[], list[Any]], token: str = "") -> list[Any]:
         try:
             return work()
         except (Refusal, Refused) as refusal:
-            return self.refuse(base, str(refusal))
+            return self.refuse(base, str(refusal), token)
 
 
 def take(path: str | None) -> Any:
@@ -127,12 +161,13 @@ def take(path: str | None) -> Any:
         Path(path).unlink(missing_ok=True)
 
 
-def slider(dial: Dial | None, index: int) -> gr.Slider:
-    """Slider number `index` of the pool, showing `dial`, or hidden."""
+def slider(dial: Dial | None, index: int, edits: dict[str, float] | None = None) -> gr.Slider:
+    """Slider number `index` of the pool, showing `dial` where `edits` has it, or hidden."""
     if dial is None:
         return gr.Slider(visible=False, elem_id=f"factor-{index}")
+    value = min(max((edits or {}).get(dial.name, dial.neutral), dial.minimum), dial.maximum)
     return gr.Slider(
-        dial.minimum, dial.maximum, dial.neutral, step=dial.step, label=dial.label, info=dial.note,
+        dial.minimum, dial.maximum, value, step=dial.step, label=dial.label, info=dial.note,
         visible=True, interactive=True, buttons=[], elem_id=f"factor-{index}",
     )
 

@@ -18,20 +18,18 @@ from typing import Any
 import gradio as gr
 
 from app import pictures
+from app.leak import meter
+from app.mix import mixer
 from app.session import Ask, Sessions, parse, sliders
 from engine import Refusal
+from engine import plane as planes
 
 STATIC = Path(__file__).parent / "static"
 FILM = 9        # frames of the film under a slider
 STRIP = 33      # frames of the film that is scrubbed; cross-faded they are 57 dB from the true pictures
 
-TEMPLATE = """
-<div class="picture"><canvas width="64" height="64" role="img" aria-label="The picture that the model
-draws for the present sliders" style="background-image: url(data:image/png;base64,{first})"></canvas>
-<img class="original" alt="Your own picture" hidden></div>
-<p class="facts"><span class="chip"></span> <span class="times"></span></p>
-<p class="status" role="status" aria-live="polite"></p>
-"""
+# They share one scope; the last one starts.
+SCRIPTS = ("history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js", "mix.js", "live.js")
 
 
 def lanes(sessions: Sessions) -> list[Callable[[Any], dict]]:
@@ -59,7 +57,13 @@ def lanes(sessions: Sessions) -> list[Callable[[Any], dict]]:
             ask.model, sessions.edited(ask)[None], lane=(ask.page, "frame"),
         ))
 
-    return [films, strip, frame]
+    def plane(request: Any) -> dict:
+        """A square of two factors, {axes: [across, up], count}: rows of films across, from low to high."""
+        return answered(request, lambda ask: planes.plane(
+            engine, ask.model, sessions.edited(ask), request.get("axes"), request.get("count"), (ask.page, "plane"),
+        ))
+
+    return [films, strip, frame, plane, meter(sessions), mixer(sessions)]
 
 
 def answered(request: Any, work: Callable[[Ask], Any]) -> dict:
@@ -90,29 +94,47 @@ def answered(request: Any, work: Callable[[Ask], Any]) -> dict:
     }
 
 
-def view(sessions: Sessions, model: str, base: str) -> dict:
-    """What the canvas shows when a page turns to this model and base: the value of LiveCanvas."""
-    image = sessions.engine.refine(model, sessions.code(model, base)[None]).get()[0]
+def view(
+    sessions: Sessions, model: str, base: str, edits: dict[str, float] | None = None, token: str = ""
+) -> dict:
+    """What the canvas shows when a page turns to this model and base with these edits: the value of LiveCanvas.
+    `token` is what the page calls its wish by, if it was one of its own."""
+    plain = sessions.draw(Ask(model, base, {}))
+    image = sessions.draw(Ask(model, base, edits)) if edits else plain
     original = sessions.original(base)
     return {
         "model": model,
         "base": base,
+        "edits": edits or {},
+        "token": token,
+        "link": sessions.portable(model, base),
         "factors": [asdict(dial) for dial in sessions.dials(model, base)],
         "image": b64encode(pictures.png(image)).decode(),
         "mime": "image/png",
+        "plain": b64encode(pictures.png(plain)).decode() if edits else None,
         "original": None if original is None else b64encode(pictures.png(original)).decode(),
     }
 
 
+class Place(str):
+    """The base that a page stands on. `model` is what it shows it in, None if the page was last told a sentence."""
+
+    def __new__(cls, base: str, model: str | None = None) -> "Place":
+        place = super().__new__(cls, base)
+        place.model = model
+        return place
+
+
 class LiveCanvas(gr.HTML):
-    """The picture, drawn by static/live.js. Set it to a `view`, or to {base, notice} to say a
-    sentence and change nothing; as an input it is the base the page stands on."""
+    """The picture, drawn by static/live.js, and the buttons under it. It is selected when the page wishes to be
+    turned to a state of its own, {state: {model, base, edits}, token}. Set it to a `view`, or to {base, notice} to
+    say a sentence and change nothing; as an input it is the base the page stands on."""
 
     def __init__(self, sessions: Sessions, first: dict, **options: Any):
         super().__init__(
             value=first,
-            html_template=TEMPLATE.format(first=first["image"]),
-            js_on_load=(STATIC / "live.js").read_text(encoding="utf-8"),
+            html_template=(STATIC / "live.html").read_text(encoding="utf-8").replace("{first}", first["image"]),
+            js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
             server_functions=lanes(sessions),
             apply_default_css=False,
             **options,
@@ -122,9 +144,10 @@ class LiveCanvas(gr.HTML):
         """A view as the JSON text that the page receives."""
         return None if value is None else json.dumps(value)
 
-    def preprocess(self, payload: str | None) -> str:
+    def preprocess(self, payload: str | None) -> Place:
         """The base of the view that the page holds."""
         try:
-            return json.loads(payload)["base"]
+            held = json.loads(payload)
+            return Place(held["base"], held.get("model"))
         except (ValueError, TypeError, KeyError):
             raise gr.Error("The page lost its place; please load it again.", print_exception=False) from None

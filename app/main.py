@@ -13,8 +13,10 @@ import gradio as gr
 
 from app.api import Api
 from app.atlas import Atlas
+from app.compare import Compare
 from app.explore import Explore
 from app.isometry import Isometry
+from app.rebuild import Rebuild
 from app.session import OPENING, Sessions, data_title
 from app.swap import Swap
 from app.theme import CSS, ICON, theme
@@ -64,6 +66,10 @@ def build(engine: Engine) -> gr.Blocks:
                 Swap(sessions, picker, first)
             with gr.Tab("Map", id="map") as atlas:
                 Atlas(sessions, picker, atlas, explore, tabs, "explore")
+            with gr.Tab("Rebuild", id="rebuild"):
+                Rebuild(sessions, picker, first)
+            with gr.Tab("Compare", id="compare"):
+                Compare(sessions, elem_id="compare")
             with gr.Tab("When is it possible?", id="isometry") as proof:
                 Isometry(proof)
         Api(sessions)

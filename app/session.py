@@ -1,16 +1,19 @@
 """What a page is: a model, a base picture and the edits made to it. Plain data, and no Gradio.
 
 A base is a short string: "gallery:3" (a sample image of the model's data set), "picture:4711" (any
-image of it by its number), "seed:42" (a random image) or "upload:<sha256>" (a user's picture, by the
-digest of its pixels). A page sends its base and its edits with every request, so a server keeps
-nothing for a page but the pixels of uploads, in memory and never on disk. An edit sets one factor; a
-factor without an edit keeps exactly the
-code of the base, also where that lies outside the slider.
+image of it by its number), "seed:42" (a random image), "upload:<sha256>" (a user's picture, by the
+digest of its pixels) or "code:<base64url>" (a code of the model in hand as float32, for links to a
+user's picture that must work on other servers). A page sends its base and its edits with every request, so a
+server keeps nothing for a page but the pixels of uploads, in memory and never on disk. An edit sets
+one factor; a factor without an edit keeps exactly the code of the base, also where that lies outside
+the slider.
 """
 
+import binascii
 import hashlib
 import math
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,8 +29,10 @@ UPLOADS = 4096              # pictures kept, 12 kB each
 CODES = 4096                # codes kept
 POSITIONS = 200             # a slider has this many to two and a half times as many
 MAX_SEED = 2**32 - 1
+SHORT, BASE_LENGTH = 100, 1029  # characters of a name in a request, and of a base
 BASE = re.compile(
     r"gallery:(?P<index>\d{1,4})|picture:(?P<number>\d{1,9})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})"
+    r"|code:(?P<code>[\w-]{2,1024})", re.ASCII
 )
 
 OPENING = "protovae-shapes3d"  # the model a page opens with, if it is there
@@ -44,9 +49,9 @@ class Ask:
     model: str
     base: str
     edits: dict[str, float]
-    factor: str
-    page: str           # random name of the browser page, for its lanes
-    stamp: int          # the page's own count of requests, returned with the answer
+    factor: str = ""
+    page: str = ""      # random name of the browser page, for its lanes
+    stamp: int = 0      # the page's own count of requests, returned with the answer
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,14 @@ class Sessions:
         with self._lock:
             return self._uploads.get(base)
 
+    def portable(self, model: str, base: str) -> str | None:
+        """The base that shows the same picture of `model` on any server with the same models: the code of a user's
+        picture. None if that is too long for a link."""
+        if self.original(base) is None:
+            return base
+        data = urlsafe_b64encode(self.code(model, base).astype("<f4").tobytes()).decode().rstrip("=")
+        return f"code:{data}" if len(data) <= BASE_LENGTH - len("code:") else None
+
     def carry(self, base: str, model: str) -> str:
         """The base to show when a page changes to `model`: the same one if the model can show it."""
         try:
@@ -130,13 +143,14 @@ class Sessions:
         return {f.name: position(f, code) for f in sliders(self.engine.model(model))}
 
     def pixels(self, model: str, base: str) -> np.ndarray | None:
-        """The picture (64, 64, 3) uint8 that a base is; None for a random image, which is a code and no picture."""
+        """The picture (64, 64, 3) uint8 that a base is; None for a random image or a code, which are no pictures."""
         known = self.engine.model(model)
         found = BASE.fullmatch(base) if isinstance(base, str) else None
         if not found:
             raise Refusal(
-                "A picture is named 'gallery:<number>', 'picture:<number>', 'seed:<number>' or 'upload:<sha256>'.")
-        if found["seed"]:
+                "A picture is named 'gallery:<number>', 'picture:<number>', 'seed:<number>', 'upload:<sha256>' or "
+                "'code:<base64url>'.")
+        if found["seed"] or found["code"]:
             return None
         if found["index"]:
             images, index = gallery(known.data), int(found["index"])
@@ -152,6 +166,8 @@ class Sessions:
 
     def _compute(self, model: str, base: str) -> np.ndarray:
         pixels = self.pixels(model, base)
+        if pixels is None and base.startswith("code:"):
+            return self.engine.codes(model, [numbers(base.removeprefix("code:"))])[0].numpy()
         if pixels is None:
             return self.engine.draw(model, whole_seed(int(base.removeprefix("seed:"))))
         return self.engine.encode(model, pixels[None]).get()[0]
@@ -166,7 +182,8 @@ def parse(request: object) -> Ask:
         factor=request.get("factor", ""), page=request.get("page", ""), stamp=request.get("stamp", 0),
     )
     for name in ("model", "base", "factor", "page"):
-        if not isinstance(getattr(ask, name), str) or len(getattr(ask, name)) > 100:
+        longest = BASE_LENGTH if name == "base" else SHORT
+        if not isinstance(getattr(ask, name), str) or len(getattr(ask, name)) > longest:
             raise Refusal(f"The '{name}' of a request must be a short text.")
     if not isinstance(ask.edits, dict) or not all(isinstance(name, str) for name in ask.edits):
         raise Refusal("Edits must be an object of factor names and values.")
@@ -181,6 +198,14 @@ def whole_seed(value: object) -> int:
     if not whole or not 0 <= value <= MAX_SEED:
         raise Refusal(f"A seed is a whole number from 0 to {MAX_SEED}.")
     return int(value)
+
+
+def numbers(text: str) -> np.ndarray:
+    """Base64url of float32 numbers -> those numbers (D,), whatever they are; raises Refusal if it is none."""
+    try:
+        return np.frombuffer(urlsafe_b64decode(text + "=" * (-len(text) % 4)), "<f4")
+    except (binascii.Error, ValueError):  # not base64, or not whole numbers of four bytes
+        raise Refusal("The code of that picture is cut off or damaged.") from None
 
 
 def sliders(model: Model) -> list[Factor]:

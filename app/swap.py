@@ -69,7 +69,7 @@ class Swap:
                 server_functions=doors(sessions), apply_default_css=False, elem_id="swap-stage",
             )
         self.outputs = [self.meaning, self.names, self.stage]
-        picker.input(self.turn, picker, self.outputs, **PRIVATE)
+        picker.change(self.turn, picker, self.outputs, **PRIVATE)
         self.names.input(None, self.names, js="(names) => { window.unravelSwap.choose(names); }", **PRIVATE)
 
     def turn(self, model: str) -> list[Any]:
@@ -169,17 +169,22 @@ def doors(sessions: Sessions) -> list[Callable[[Any], dict]]:
 
     def take(request: Any) -> dict:
         """A file {file: base64} as a base."""
-        try:
-            text = request["file"]
-            if len(text) > 4 * MAX_BYTES // 3 + 4:
-                raise Refused(TOO_HEAVY)
-            return {"base": sessions.keep(open_upload(b64decode(text, validate=True)))}
-        except Refused as refusal:
-            return {"error": str(refusal)}
-        except (TypeError, KeyError, ValueError):  # nothing the page sends
-            return {"error": UNREADABLE}
+        return taken(sessions, request)
 
     return [pair, mix, matrix, imagine, take]
+
+
+def taken(sessions: Sessions, request: Any) -> dict:
+    """A file {file: base64} as {base}, its pixels kept; or {error: sentence}."""
+    try:
+        text = request["file"]
+        if len(text) > 4 * MAX_BYTES // 3 + 4:
+            raise Refused(TOO_HEAVY)
+        return {"base": sessions.keep(open_upload(b64decode(text, validate=True)))}
+    except Refused as refusal:
+        return {"error": str(refusal)}
+    except (TypeError, KeyError, ValueError):  # nothing the page sends
+        return {"error": UNREADABLE}
 
 
 def answered(request: Any, work: Callable[[Wish], dict]) -> dict:

@@ -7,7 +7,8 @@ from app.live import STATIC
 FONT = [gr.themes.Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")]
 MONO = [gr.themes.Font(name) for name in ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")]
 ACCENT = gr.themes.colors.teal
-CSS = [STATIC / "style.css", STATIC / "swap.css"]
+CSS = [STATIC / "style.css", STATIC / "deck.css", STATIC / "swap.css", STATIC / "exports.css", STATIC / "compare.css",
+       STATIC / "atlas.css", STATIC / "rebuild.css"]
 ICON = STATIC / "icon.svg"
 
 

@@ -15,7 +15,7 @@ import torch
 
 from engine import factors
 from engine.factors import Factor
-from engine.files import Damaged, read_verified, write_atomically, write_manifest
+from engine.files import MANIFEST, Damaged, read_verified, write_atomically, write_manifest
 from engine.method import Method, method
 
 FILES = ("model.safetensors", "config.json", "factors.json", "card.md")
@@ -104,6 +104,11 @@ def scores(folder: Path) -> dict[str, float]:
     if not isinstance(found, dict) or not all(_number(value, below=inf) for value in found.values()):
         raise Damaged(f"{folder / METRICS} is not a list of scores.")
     return found
+
+
+def weights(folder: Path) -> tuple[str, int]:
+    """The sha256 of the weights of a model folder, as its manifest has it, and the bytes of their file."""
+    return json.loads((folder / MANIFEST).read_bytes())[FILES[0]], (folder / FILES[0]).stat().st_size
 
 
 def _needed(model: Method) -> dict[str, torch.Tensor]:

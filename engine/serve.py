@@ -58,6 +58,9 @@ class Model:
     sides: tuple[tuple[Slot, ...], tuple[Slot, ...]] = ((), ())  # content and style, where it tells them apart
     judges: bool = False            # whether it can say how far a picture is from what it has seen
     imagines: bool = False          # whether it can draw new content
+    weights: str = ""               # sha256 of the file that holds them
+    size: int = 0                   # bytes of that file
+    parameters: int = 0             # numbers in it that were trained
 
     @property
     def sliders(self) -> list[Factor]:
@@ -104,9 +107,10 @@ class Engine:
     """
 
     def __init__(self, folder: Path = MODELS, device: str = "cpu"):
-        self.device = torch.device(device)
+        self.folder, self.device = folder, torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise Refusal(f"There is no usable GPU for '{device}'; start with --device cpu.")
+        self.folder = folder
         self.models: dict[str, Model] = {}
         self.refused: dict[str, str] = {}
         self._nets: dict[str, Method] = {}
@@ -204,12 +208,14 @@ class Engine:
         net, table, config = checkpoint.load(path)
         mean, scores = np.asarray(config["mean"], np.float32), checkpoint.scores(path)
         mean.setflags(write=False)
+        digest, size = checkpoint.weights(path)
         self._nets[path.name] = net.to(self.device)
         self.models[path.name] = Model(
             name=path.name, title=net.title, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
             mean=mean, ordered=net.ordered, names=names.load(path), scores=scores, sides=swaps.sides(net.layout()),
             judges=hasattr(net, "strangeness"), imagines=hasattr(net, "new_contents"),
+            weights=digest, size=size, parameters=sum(p.numel() for p in net.parameters()),
         )
 
     def factor(self, model: str, name: str) -> Factor:
@@ -321,12 +327,7 @@ class Engine:
             return net.encode(seen(net, rows)).cpu().numpy()
         if batch[0].work == "decode" and self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
             return self._decode_graphed(name, rows).cpu().numpy()
-        return self._pixels(net.refine if batch[0].work == "refine" else net.decode, rows).cpu().numpy()
-
-    def _pixels(self, draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        """Codes -> RGB bytes (B, 64, 64, 3), on the device."""
-        x = (255 * draw(rows)).round().to(torch.uint8)
-        return x.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+        return pixels(net.refine if batch[0].work == "refine" else net.decode, rows).cpu().numpy()
 
     def _decode_graphed(self, name: str, rows: Tensor) -> Tensor:
         """Decode by a captured graph of the next larger batch size."""
@@ -336,11 +337,11 @@ class Engine:
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
-                self._pixels(net.decode, static)  # libraries choose their algorithms outside the recording
+                pixels(net.decode, static)  # libraries choose their algorithms outside the recording
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                output = self._pixels(net.decode, static)
+                output = pixels(net.decode, static)
             self._graphs[name, size] = graph, static, output
         graph, static, output = self._graphs[name, size]
         static[:len(rows)] = rows
@@ -352,3 +353,9 @@ def seen(net: Method, rows: Tensor) -> Tensor:
     """RGB bytes (B, 64, 64, 3) as a model sees them: (B, C, 64, 64) in [0, 1], grey where it knows no colour."""
     x = rows.permute(0, 3, 1, 2).float() / 255
     return x.mean(1, keepdim=True) if net.channels == 1 else x
+
+
+def pixels(draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Codes (B, D) -> RGB bytes (B, 64, 64, 3), on their device; `draw` makes images in [0, 1] of them."""
+    x = (255 * draw(rows)).round().to(torch.uint8)
+    return x.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()

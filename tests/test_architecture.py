@@ -100,7 +100,7 @@ def test_methods_know_no_data_and_no_server(path):
 
 
 def test_the_page_starts_without_what_only_building_needs():
-    heavy = ["sklearn", "umap", "scipy", "h5py", "tyro", "engine.train", "engine.export"]
+    heavy = ["sklearn", "umap", "av", "scipy", "h5py", "tyro", "engine.train", "engine.export"]
     program = (
         "import sys, app.main\n"
         f"print([m for m in {heavy} if m in sys.modules])"

@@ -3,7 +3,8 @@
 // While a slider moves nothing waits for the server: frames come from a film fetched before, the
 // long strip of the factor in hand or, until that is there, its short film under the slider.
 // Neighbouring frames are cross-faded. At rest one exact picture replaces the preview. Every film
-// is filed under all that it depends on, so an outdated one cannot be shown.
+// is filed under all that it depends on, so an outdated one cannot be shown. The files history.js, link.js,
+// deck.js, rename.js, leak.js and pad.js stand before this one and share its scope.
 
 const SIDE = 64;     // pixels of a picture
 const FILM = 9;      // frames under a slider
@@ -12,15 +13,9 @@ const STRIPS = 32;   // strips kept, half a megabyte each
 const PAGE = Math.random().toString(36).slice(2);
 const OFFLINE = "The server does not answer; trying again.";
 
-const canvas = element.querySelector("canvas");
-const pen = canvas.getContext("2d");
+const pen = element.querySelector("canvas").getContext("2d");
+const chip = line(".chip"), times = line(".times"), status = line(".status"), remark = line(".remark");
 const original = element.querySelector(".original");   // a user's own picture, beside what became of it
-const line = (name) => {
-  const text = document.createTextNode("");
-  element.querySelector(name).replaceChildren(text);
-  return text;
-};
-const chip = line(".chip"), times = line(".times"), status = line(".status");
 
 let view;                       // from the server: model, base, factors
 let values = [];                // where the sliders stand
@@ -29,9 +24,11 @@ let films = new Map();          // key of a factor -> its short film {sheet, row
 const strips = new Map();       // key of a factor -> its strip, oldest first
 let shown = null;               // what is on the canvas, since when
 let resting, following;         // timers
+let quiet = false;              // sliders are being put where `values` says already
+let scrubbing = false;          // the spot of the pad is in hand: Gradio, too slow for two, hears of it at the end
 let stamp = 0;
 let trouble = false;            // the line of status tells of a request that failed
-const counters = { scrubbed: 0, frames: 0, exact: 0, strips: 0, films: 0, errors: 0 };
+const counters = { scrubbed: 0, frames: 0, exact: 0, strips: 0, films: 0, planes: 0, errors: 0 };
 
 // ---------------------------------------------------------------------------
 // State: edits are the sliders that do not stand where the picture has them.
@@ -65,22 +62,26 @@ function lane(call) {
       }
       failures = 0;
       if (next === wish) next = null;
-      if (answer.error) complain(answer.error);
-      else if (!answer.stale) {
+      if (answer.error) {
+        complain(answer.error);
+        wish.refused?.();
+      } else if (!answer.stale) {
         if (trouble) say("");
         await wish.receive(answer);
       }
     }
     running = false;
   }
-  return (name, request, receive) => {
+  return (name, request, receive, refused) => {
     if (next?.name === name) return;
-    next = { name, request, receive };
+    next = { name, request, receive, refused };
     if (!running) run();
   };
 }
 
 const askFrame = lane(server.frame), askStrip = lane(server.strip), askFilms = lane(server.films);
+const askLeaks = lane(server.leaks), askPlane = lane(server.plane);
+const askMix = lane(server.mix);
 
 const bitmap = ({ image, mime }) =>
   createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: mime }));
@@ -90,10 +91,11 @@ function fetchFrame(since) {
   askFrame(name, request(), async (answer) => {
     const picture = await bitmap(answer);
     const exact = name === key();
-    if (!exact && (view !== from || reel(active))) return;  // overtaken by another view or by a film
+    if (!exact && (view !== from || reel(active) || planeNow())) return;  // overtaken by another view or by a film
     pen.drawImage(picture, 0, 0);
     counters[exact ? "exact" : "frames"] += 1;
     report(exact ? "exact" : "frame", i, value, since, answer.ms);
+    if (exact) fetchLeaks();
   });
 }
 
@@ -150,10 +152,15 @@ function scrub(i, since = performance.now()) {    // false if there is no film f
 function report(kind, i, value, since, ms) {
   const at = performance.now();
   shown = { kind, factor: view.factors[i]?.name ?? "", value, at };
-  chip.data = kind === "exact" ? "exact" : "preview";
-  element.dataset.kind = chip.data;
-  times.data = i < 0 ? "" : `drawn in ${(at - since).toFixed(1)} ms`
+  tag(kind);
+  times.data = value === undefined ? "" : `drawn in ${(at - since).toFixed(1)} ms`
     + (ms ? ` · server ${(ms.waited + ms.computed + ms.encoded).toFixed(0)} ms` : "");
+}
+
+function tag(kind) {                              // whether what is shown is what the sliders say
+  shown.kind = kind;
+  element.dataset.kind = kind === "exact" ? "exact" : "preview";
+  chip.data = plain.hidden ? element.dataset.kind : UNEDITED;
 }
 
 function say(sentence) {
@@ -174,9 +181,10 @@ const block = (i) => document.getElementById(`factor-${i}`);
 const range = (i) => block(i)?.querySelector("input[type=range]");
 const indexOf = (target) => Number(target.closest?.("[id^=factor-]")?.id.slice(7) ?? -1);
 
-function put(i, value) {                          // as if the user had: Gradio's own value follows
+function put(i, value, aloud = true) {            // as if the user had: Gradio's own value follows, if told aloud
   range(i).value = value;
-  range(i).dispatchEvent(new Event("input", { bubbles: true }));
+  if (aloud) range(i).dispatchEvent(new Event("input", { bubbles: true }));
+  else block(i).querySelector("input[type=number]").value = range(i).value;
 }
 
 function move(i, value, since) {
@@ -190,26 +198,46 @@ function move(i, value, since) {
   mark(i);
   markAll();
   rest();
+  note(i);
+}
+
+function arrange(wanted, exactly = false, since = performance.now()) {  // several sliders at once: [[i, value], ...]; on their steps, or exactly
+  quiet = true;
+  for (const [i, value] of wanted) {
+    const { minimum, maximum } = view.factors[i];
+    put(i, value, !scrubbing);
+    values[i] = exactly ? Math.min(maximum, Math.max(minimum, value)) : Number(range(i).value);
+    mark(i);
+  }
+  quiet = false;
+  if (!wanted.length) return;
+  active = wanted.length === 1 ? wanted[0][0] : -1;
+  if (!scrub(active, since) && !scrubPlane(since)) fetchFrame(since);
+  markAll();
+  rest();
 }
 
 function rest() {
   clearTimeout(resting);
+  if (sentence.data) showLeaks();                 // they were another picture's
+  if (shown?.kind === "exact") tag("preview");
   resting = setTimeout(() => {
     fetchFrame(performance.now());
     fetchFilms();
+    fetchPlane();
   }, REST);
 }
 
 function follow() {                               // sliders that Gradio moved, once it has finished
   clearTimeout(following);
-  following = setTimeout(() => view.factors.forEach((factor, i) => {
-    const value = Number(range(i)?.value ?? values[i]);
-    if (Math.abs(value - values[i]) > factor.step / 2) move(i, value, performance.now());
-  }), 60);
-}
-
-function reset() {
-  view.factors.forEach((factor, i) => untouched(i) || put(i, factor.neutral));
+  following = setTimeout(() => {
+    const moved = view.factors.flatMap((factor, i) => {
+      const value = Number(range(i)?.value ?? values[i]);
+      return Math.abs(value - values[i]) > factor.step / 2 ? [[i, value]] : [];
+    });
+    arrange(moved);
+    if (moved.length) changed();
+  }, 60);
 }
 
 function dress() {
@@ -227,12 +255,10 @@ function dress() {
       grab(event);
     });
     film.addEventListener("pointermove", (event) => event.buttons && grab(event));
-    range(i).parentElement.after(film);
+    const carried = Object.assign(document.createElement("i"), { className: "carried", hidden: true });
+    range(i).parentElement.after(film, carried);
 
-    const undo = document.createElement("button");
-    Object.assign(undo, { className: "undo", type: "button", textContent: "↺", title: "Reset this factor" });
-    undo.addEventListener("click", () => put(i, view.factors[i].neutral));
-    block(i).querySelector("input[type=number]").after(undo);
+    equip(i);
     projectFilm(i);
     mark(i);
   });
@@ -247,16 +273,18 @@ function projectFilm(i) {
 }
 
 function mark(i) {
-  const { label, low, high, neutral } = view.factors[i], undo = block(i)?.querySelector(".undo");
-  if (!undo) return;
-  undo.disabled = untouched(i);
-  undo.ariaLabel = `Reset ${label}`;
+  const { low, high, neutral } = view.factors[i];
+  if (!block(i)?.querySelector(".undo")) return;
+  markDeck(i);
   block(i).style.setProperty("--own", (neutral - low) / (high - low));
 }
 
 function markAll() {
   const resetAll = document.getElementById("reset-all");
-  if (resetAll) resetAll.disabled = view.factors.every((_, i) => untouched(i));
+  if (resetAll) resetAll.disabled = view.factors.every((_, i) => untouched(i) || locked(i));
+  markTools();
+  markPad();
+  markMix();
   for (const thumb of document.querySelectorAll("#gallery button")) {
     thumb.ariaPressed = String(view.base === `gallery:${thumb.dataset.index}`);
   }
@@ -268,26 +296,33 @@ function markAll() {
 async function adopt() {                          // the server has turned the page to another view
   const next = JSON.parse(props.value);
   say(next.notice ?? "");
-  if (!next.factors) return;
+  if (!next.factors) return refused(next);
   clearTimeout(resting);
   clearTimeout(following);
+  const before = view;
   view = next;
-  values = view.factors.map((factor) => factor.neutral);
+  values = view.factors.map(({ name, minimum, maximum, neutral }) =>
+    Math.min(maximum, Math.max(minimum, next.edits[name] ?? neutral)));
   active = -1;
+  arrive(before);
   original.hidden = !view.original;
   if (view.original) original.src = `data:image/png;base64,${view.original}`;
   dress();
   view.factors.forEach((_, i) => mark(i));
+  turnPad();
+  turnMix(before);
   fetchFilms();
+  if (!same(edits(), next.edits)) rest();         // an edit beyond its slider, say, was brought into its range
   const since = performance.now(), picture = await bitmap(next);
   if (view !== next || active >= 0) return;       // another view, or a slider moved already
   pen.drawImage(picture, 0, 0);
-  report("exact", -1, undefined, since);
+  report(same(edits(), next.edits) ? "exact" : "frame", -1, undefined, since);
+  fetchLeaks();
 }
 
 document.addEventListener("input", (event) => {
-  const i = indexOf(event.target);
-  if (i in view.factors && event.target.value !== "") move(i, Number(event.target.value), event.timeStamp);
+  const i = quiet ? -1 : indexOf(event.target);
+  if (i in view.factors && event.target.value !== "" && event.target.matches("[type=range], [type=number]")) move(i, Number(event.target.value), event.timeStamp);
 }, true);
 
 for (const kind of ["pointerover", "pointerdown", "focusin"]) {
@@ -303,10 +338,15 @@ window.unravel = Object.freeze({
   get view() { return structuredClone({ ...view, values, edits: edits() }); },
   get shown() { return { ...shown }; },
   get counters() { return { ...counters }; },
+  get state() { return structuredClone(state()); },
+  apply,
+  go,
   follow,
   reset,
+  randomise,
 });
 
 watch("value", adopt);
 new MutationObserver(dress).observe(element.closest(".gradio-container"), { childList: true, subtree: true });
 adopt();
+openLink();

@@ -7,6 +7,7 @@ from PIL import Image
 
 from app import explore, session, uploads
 from app.explore import Explore, caption, samples, slider, take
+from app.live import Place
 from app.session import MAX_SLIDERS
 from tests.serving import chequers, hostile_files, in_loop, save_gallery
 
@@ -131,3 +132,39 @@ def test_names_from_files_are_inert_in_the_markup(engine, tmp_path, shipped):
 
 def test_slider_without_a_factor_is_hidden():
     assert slider(None, 7).visible is False and slider(None, 7).elem_id == "factor-7"
+
+
+def wish(**state) -> gr.EventData:
+    return gr.EventData(None, {"state": state, "token": "t"})
+
+
+def test_state_of_the_page_is_gone_to_with_its_edits(tab, sessions):
+    ends = {f.name: (f.low, f.high) for f in sessions.engine.model("second").sliders}
+    edits = {"z1": sum(ends["z1"]) / 2, "z0": -1e5}
+    *answer, picked = tab._go("first", "seed:1", wish(model="second", base="seed:2", edits=edits))
+    view, gallery, text, _, *pool = answer
+    assert (view["model"], view["base"], view["token"], picked) == ("second", "seed:2", "t", "second")
+    assert view["edits"] == edits and gallery != SKIPPED and text != SKIPPED
+    shown = {dial["name"]: part.value for dial, part in zip(view["factors"], pool, strict=False)}
+    assert shown["z1"] == edits["z1"] and shown["z0"] == pytest.approx(ends["z0"][0], abs=0.1)  # a slider has an end
+    assert tab._go("second", "seed:1", wish(model="second", base="seed:2", edits={}))[1] == SKIPPED
+
+
+@pytest.mark.parametrize("state", [
+    {}, {"model": "first"}, {"model": "first", "base": "seed:2", "edits": {"z99": 1}},
+    {"model": 3, "base": 4, "edits": 5},
+    {"model": "none", "base": "seed:2", "edits": {}}, {"model": "first", "base": "code:AAAA", "edits": {}},
+    {"model": "first", "base": "seed:2", "edits": {"z0": float("nan")}},
+])
+def test_state_that_cannot_be_is_said_and_the_page_stays(tab, state):
+    *answer, picked = tab._go("first", "seed:1", wish(**state))
+    assert refused(tab, answer, "seed:1") and answer[0]["token"] == "t" and picked == SKIPPED
+
+
+def test_event_without_a_state_is_refused(tab):
+    assert refused(tab, tab._go("first", "seed:1", gr.EventData(None, {}))[:-1], "seed:1")
+
+
+def test_choice_of_the_model_that_is_shown_changes_nothing(tab):
+    assert tab._change_model("first", Place("seed:5", "first")) == [SKIPPED] * len(tab.outputs)
+    assert tab._change_model("second", Place("seed:5", "first"))[0]["model"] == "second"

@@ -16,7 +16,8 @@ from tests.serving import chequers
 
 
 def ask(**changes) -> dict:
-    return {"model": "first", "base": "seed:1", "edits": {}, "factor": "z1", "page": "p", "stamp": 3, **changes}
+    own = {"factor": "z1", "axes": ["z1", "z2"], "count": 3}
+    return {"model": "first", "base": "seed:1", "edits": {}, **own, "page": "p", "stamp": 3, **changes}
 
 
 def pixels(answer: dict) -> np.ndarray:
@@ -27,7 +28,7 @@ def pixels(answer: dict) -> np.ndarray:
 
 @pytest.fixture
 def canvas(sessions):
-    """The three functions by name."""
+    """The functions by name."""
     return {function.__name__: function for function in lanes(sessions)}
 
 
@@ -64,6 +65,27 @@ def test_films_hold_a_row_for_every_slider_in_their_order(canvas, sessions):
         assert np.abs(error).mean() < 6
 
 
+def test_plane_is_a_square_of_two_factors_from_low_to_high(canvas, sessions):
+    answer = canvas["plane"](ask(edits={"z0": 0.5}) | {"axes": ["z1", "z2"], "count": 5})
+    assert (answer["rows"], answer["frames"], answer["mime"]) == (5, 5, "image/jpeg")
+    sheet = pixels(answer)
+    ends = {f.name: (f.low, f.high) for f in sessions.engine.model("first").factors}
+    for row, column in ((0, 0), (0, 4), (4, 0), (4, 4)):
+        edits = {"z0": 0.5, "z1": ends["z1"][column // 4], "z2": ends["z2"][row // 4]}
+        error = sheet[64 * row :, 64 * column :][:64, :64].astype(int) - sessions.draw(parse(ask(edits=edits)))
+        assert np.abs(error).mean() < 6
+
+
+@pytest.mark.parametrize("wrong", [
+    {"axes": None}, {"axes": ["z1", "z1"], "count": 5}, {"axes": ["z1"], "count": 5}, {"axes": "z1", "count": 5},
+    {"axes": ["z1", "z99"], "count": 5}, {"axes": ["z1", [2]], "count": 5}, {"axes": ["z1", "z2"], "count": 1000},
+    {"axes": ["z1", "z2"], "count": 1}, {"axes": ["z1", "z2"], "count": "9"}, {"axes": ["z1", "z2"], "count": True},
+])
+def test_wrong_plane_gets_one_sentence(canvas, wrong):
+    answer = canvas["plane"](ask() | wrong)
+    assert set(answer) == {"stamp", "error"} and answer["error"].endswith(".")
+
+
 def test_grey_model_answers_in_grey(canvas):
     picture = pixels(canvas["frame"](ask(model="third-grey")))
     assert np.array_equal(picture[..., 0], picture[..., 1]) and np.array_equal(picture[..., 0], picture[..., 2])
@@ -90,7 +112,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-@pytest.mark.parametrize("lane", ["frame", "strip", "films"])
+@pytest.mark.parametrize("lane", ["frame", "strip", "films", "plane"])
 def test_wrong_request_gets_one_sentence_and_the_lane_lives_on(canvas, lane, name):
     answer = canvas[lane](WRONG[name])
     assert set(answer) == {"stamp", "error"}
@@ -116,11 +138,24 @@ def test_view_holds_all_that_a_page_needs_to_start(sessions):
     assert json.loads(json.dumps(first)) == first
 
 
+def test_view_of_an_edited_picture_holds_both(sessions):
+    edits = {"z0": 0.5}
+    made = view(sessions, "first", "seed:1", edits, "token")
+    assert (made["edits"], made["token"], made["link"]) == (edits, "token", "seed:1")
+    assert np.array_equal(pixels(made), sessions.draw(parse(ask(edits=edits))))
+    plain = pixels({"image": made["plain"], "mime": "image/png"})
+    assert np.array_equal(plain, sessions.draw(parse(ask())))
+    untouched = view(sessions, "first", "seed:1")
+    assert untouched["plain"] is None and untouched["edits"] == {} and np.array_equal(pixels(untouched), plain)
+
+
 def test_canvas_hands_out_the_base_it_was_given(sessions):
     canvas = LiveCanvas(sessions, view(sessions, "first", "seed:1"))
     held = canvas.postprocess(view(sessions, "second", "seed:4"))
     assert canvas.preprocess(held) == "seed:4" and canvas.postprocess(None) is None
-    assert canvas.preprocess(canvas.postprocess({"base": "seed:5", "notice": "No."})) == "seed:5"
+    assert canvas.preprocess(held).model == "second"
+    told = canvas.preprocess(canvas.postprocess({"base": "seed:5", "notice": "No."}))
+    assert told == "seed:5" and told.model is None
     for lost in (None, "", "{}", "[]", "3", "nonsense"):
         with pytest.raises(gr.Error, match="lost its place"):
             canvas.preprocess(lost)

@@ -44,7 +44,7 @@ def test_request_that_is_no_object_is_refused(request_):
 
 
 @pytest.mark.parametrize("field", ["model", "base", "factor", "page"])
-@pytest.mark.parametrize("value", [None, 3, NAN, [], {}, True, "x" * 101])
+@pytest.mark.parametrize("value", [None, 3, NAN, [], {}, True, "x" * 1030])
 def test_names_must_be_short_texts(field, value):
     assert f"'{field}'" in sentence(parse, ask(**{field: value}))
 
@@ -145,6 +145,39 @@ def test_two_sessions_of_edits_do_not_touch_each_other(sessions):
         difference = np.abs(np.array(together[who], int) - np.array(alone[who], int))
         assert difference.max() <= 1  # a row of a larger batch may round the other way
     assert np.abs(np.array(alone[0], int) - np.array(alone[1], int)).max() > 20
+
+
+def test_code_of_an_upload_is_the_same_picture_on_a_server_that_never_saw_it(sessions, engine):
+    base = sessions.keep(chequers())
+    link, other = sessions.portable("first", base), Sessions(engine)
+    assert link.startswith("code:") and np.array_equal(other.code("first", link), sessions.code("first", base))
+    edits = {"z0": 0.5}
+    pictures = [where.draw(parse(ask(base=b, edits=edits))) for where, b in ((other, link), (sessions, base))]
+    assert np.array_equal(*pictures)
+    assert other.pixels("first", link) is None and other.original(link) is None
+    assert sessions.portable("first", "seed:3") == "seed:3" and sessions.portable("first", link) == link
+
+
+def test_code_that_is_too_long_for_a_link_is_not_put_into_one(sessions, monkeypatch):
+    base = sessions.keep(chequers())
+    monkeypatch.setattr(session, "BASE_LENGTH", 20)
+    assert sessions.portable("first", base) is None
+
+
+def spelled(value: float) -> str:
+    return "code:" + session.urlsafe_b64encode(np.full(4, value, "<f4").tobytes()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("text", ["code:", "code:A", "code:AAAA", "code:AAAAAA", "code:AAAA/AAA", "code:" + "A" * 2000,
+                                  spelled(NAN), spelled(INF), spelled(1e30)])
+def test_damaged_code_is_refused(sessions, text):
+    assert any(word in sentence(sessions.code, "first", text) for word in ("code", "picture is named"))
+
+
+def test_code_is_not_carried_to_a_model_of_another_size(sessions, monkeypatch):
+    link = sessions.portable("first", sessions.keep(chequers()))
+    monkeypatch.setattr(sessions.engine, "codes", lambda *_: (_ for _ in ()).throw(Refusal("A code is 9 numbers.")))
+    assert sessions.carry(link, "second") == sessions.start("second")
 
 
 # --- Sliders

@@ -57,7 +57,7 @@ class Visit:
         if calm:
             page.on("pageerror", lambda error: self.errors.append(str(error)))
             page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
-        page.on("request", lambda request: self._note(request.url, url))
+        page.on("request", lambda request: self._note(request.url, url.partition("#")[0]))
         page.goto(url)
         page.wait_for_function("window.unravel?.shown.kind === 'exact' && window.unravel.counters.films > 0")
         return page

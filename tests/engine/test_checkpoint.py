@@ -1,6 +1,7 @@
 """Model folders: what is written comes back bit for bit, and nothing else is ever loaded."""
 
 import copy
+import hashlib
 import json
 import pickle
 import shutil
@@ -90,6 +91,11 @@ def test_weights_may_be_stored_at_half_precision(tmp_path):
     loaded = checkpoint.load(tmp_path)[0].state_dict()
     for name, tensor in model.state_dict().items():
         assert loaded[name].dtype == torch.float32 and torch.equal(loaded[name], tensor.half().float())
+
+
+def test_weights_are_known_by_their_digest_and_size(folder):
+    data = (folder / "model.safetensors").read_bytes()
+    assert checkpoint.weights(folder) == (hashlib.sha256(data).hexdigest(), len(data))
 
 
 def test_saving_what_was_loaded_writes_the_same_bytes(folder, tmp_path):

@@ -1,0 +1,110 @@
+"""The task "Rebuild this image" in a real browser: a round is won by the keyboard, one given up, and all is kept."""
+
+import csv
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.rebuild import dealt
+from app.session import Sessions
+from engine import Engine
+
+WAIT = 60_000
+GAME = "window.unravelRebuild"
+
+
+@pytest.fixture(scope="module")
+def sessions():
+    """What knows the solution."""
+    engine = Engine()
+    yield Sessions(engine)
+    engine.close()
+
+
+@pytest.fixture
+def tab(visit) -> Page:
+    page = visit.open()
+    page.get_by_role("tab", name="Rebuild").click()
+    page.locator("#rebuild .start").click()
+    begun(page, 0)
+    return page
+
+
+def begun(page: Page, number: int) -> None:
+    page.wait_for_function(f"n => {GAME}.round?.number === n && !{GAME}.round.over", arg=number, timeout=WAIT)
+
+
+def solve(page: Page, sessions: Sessions) -> int:
+    """Bring every slider to the target by the keys alone; returns how many were moved."""
+    state = page.evaluate(f"{GAME}.round")
+    target = dealt(sessions, {"model": state["model"], "seed": state["seed"], "round": state["number"]}).target
+    page.locator("#rebuild .dials input").first.focus()
+    for dial in state["factors"]:
+        if dial["name"] in target:
+            looks = page.evaluate(f"{GAME}.counters.looks")
+            first = page.evaluate("Number(document.activeElement.value)")
+            steps = round((target[dial["name"]] - first) / dial["step"])
+            for _ in range(abs(steps)):
+                page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+            page.wait_for_function(f"n => {GAME}.counters.looks > n", arg=looks, timeout=WAIT)
+        if page.evaluate(f"{GAME}.round.over") is not True:
+            page.keyboard.press("Tab")
+    page.wait_for_function(f"{GAME}.round.over", timeout=WAIT)
+    return len(target)
+
+
+def test_a_round_is_won_by_the_keyboard_another_given_up_and_the_moves_are_downloaded(tab, sessions, tmp_path):
+    expect(tab.locator("#rebuild .status")).to_contain_text("one factor differs")
+    assert solve(tab, sessions) == 1
+    expect(tab.locator("#rebuild .status")).to_contain_text("Round 1 done: 1 move,")
+    expect(tab.locator("#rebuild .start")).to_be_focused()
+    tab.keyboard.press("Enter")
+    begun(tab, 1)
+    tab.keyboard.press("Home")  # of the first slider, which has the focus
+    tab.wait_for_function(f"{GAME}.round.log[0]?.seconds > 0", timeout=WAIT)
+    tab.get_by_role("button", name="Give up this round").click()
+    first, second = tab.evaluate(f"{GAME}.rounds")
+    assert first["reached"] and first["picture"] >= 0.9 and first["changed"] == first["moves"] == 1
+    assert not second["reached"] and second["changed"] == 2 and second["moves"] == 1
+    for name in ("csv", "json"):
+        with tab.expect_download() as saved:
+            tab.locator(f"#rebuild .{name}").click()
+        saved.value.save_as(tmp_path / name)
+    kept = json.loads((tmp_path / "json").read_text(encoding="utf-8"))["rounds"]
+    assert kept == [first, second]
+    rows = list(csv.DictReader((tmp_path / "csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["round"], row["move"]) for row in rows] == [("1", "1"), ("2", "1")]
+    assert float(rows[0]["picture"]) == first["log"][0]["picture"] and float(rows[0]["seconds"]) > 0
+    assert float(rows[0]["to"]) == first["log"][0]["to"] and rows[0]["factor"] == first["log"][0]["factor"]
+
+
+def test_a_film_is_dragged_the_picture_follows_and_the_start_comes_back(tab):
+    tab.wait_for_function(f"{GAME}.counters.films > 0", timeout=WAIT)
+    drawn = "document.querySelector('#rebuild canvas.yours').toDataURL()"
+    before = tab.evaluate(drawn)
+    film = tab.locator("#rebuild .dials canvas").first
+    film.scroll_into_view_if_needed()
+    box = film.bounding_box()
+    tab.mouse.move(box["x"] + 10, box["y"] + 10)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"] - 10, box["y"] + 10, steps=5)
+    assert tab.evaluate(drawn) != before
+    tab.mouse.up()
+    assert tab.evaluate(f"{GAME}.round.moves") == 1  # however far it went
+    tab.wait_for_function(f"{GAME}.round.near !== 0", timeout=WAIT)
+    if not tab.evaluate(f"{GAME}.round.over === true"):
+        tab.get_by_role("button", name="Back to the start picture").click()
+        tab.wait_for_function(f"{GAME}.round.picture === 0 && {GAME}.round.near === 0", timeout=WAIT)
+        assert tab.evaluate(f"{GAME}.round.log.at(-1).label") == "back to the start picture"
+
+
+def test_another_model_begins_anew_and_keeps_what_was_played(tab):
+    tab.get_by_role("button", name="Give up this round").click()
+    tab.locator("#model input").click()
+    tab.get_by_role("option", name="dSprites").first.click()
+    expect(tab.locator("#rebuild .start")).to_have_text("Start", timeout=WAIT)
+    expect(tab.locator("#rebuild .table")).to_be_hidden()
+    tab.locator("#rebuild .start").click()
+    begun(tab, 0)
+    assert tab.evaluate(f"{GAME}.round.model").endswith("-dsprites") and tab.evaluate(f"{GAME}.rounds.length") == 1
