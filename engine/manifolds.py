@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine import checkpoint
+from engine import names as names_of
 from engine.data import DataError
 from engine.data.manifolds import COUNT, PREFIX, RENDERED, Law, Manifold, Render, rendered
 from engine.factors import Factor, visible
@@ -58,8 +59,10 @@ def manifold(name: str, count: int = COUNT, seed: int = 0, law: Law = "uniform",
         raise DataError(f"There is no manifold called {plain!r}; known are {', '.join(names())}.")
     drawn = DRAWN[plain]
     model, table, _ = _generator(drawn.model)
-    factors = _sliders(table, drawn.ranks)
-    return Manifold(plain, tuple(f.name for f in factors), decoded(drawn), f"Drawn by our model {drawn.model}.",
+    called = names_of.load(MODELS / drawn.model)
+    factors = tuple(f"{called[f.name].name} ({f.name})" if f.name in called else f.name
+                    for f in _sliders(table, drawn.ranks))
+    return Manifold(plain, factors, decoded(drawn), f"Drawn by our model {drawn.model}.",
                     model.channels, count, seed, law, warped)
 
 
