@@ -150,19 +150,23 @@ def dci(
     Informativeness is test accuracy (1 is best), not the paper's error. Forests are seeded and
     grown in `workers` threads, as many as there are cores if None.
     """
-    def grow(k: int) -> tuple[np.ndarray, float]:
-        forest = GradientBoostingClassifier(random_state=0).fit(codes, labels[:, k])
-        return forest.feature_importances_, forest.score(test_codes, test_labels[:, k])
-
-    varied = [k for k in range(labels.shape[1]) if np.ptp(labels[:, k]) > 0]
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        importances, accuracies = zip(*pool.map(grow, varied), strict=True)
-    importance = np.stack(importances, axis=1)                       # (D, K): R_ij of section 2
+    forests = boosted(codes, labels, workers)
+    importance = np.stack([forest.feature_importances_ for forest in forests.values()], axis=1)
+    accuracies = [forest.score(test_codes, test_labels[:, k]) for k, forest in forests.items()]
     return {
         "disentanglement": _concentration(importance),
         "completeness": _concentration(importance.T),
         "informativeness": float(np.mean(accuracies)),
     }
+
+
+def boosted(codes: np.ndarray, labels: np.ndarray, workers: int | None = None) -> dict[int, GradientBoostingClassifier]:
+    """The forests of `dci` for the labels (N, K) that vary, by column; what they find important in codes (N, D)
+    are the columns of R, section 2."""
+    varied = [k for k in range(labels.shape[1]) if np.ptp(labels[:, k]) > 0]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        return dict(zip(varied, pool.map(
+            lambda k: GradientBoostingClassifier(random_state=0).fit(codes, labels[:, k]), varied), strict=True))
 
 
 def sap(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_labels: np.ndarray) -> float:
@@ -279,14 +283,18 @@ def _groups(count: int, most: int = 100) -> list[int]:
 
 
 def _concentration(importance: np.ndarray) -> float:
-    """1 - entropy of each row in units of its maximum, weighted by the rows' sums: D_i and rho_i of
-    DCI's section 2 for importances (D, K), completeness for their transpose."""
+    """`concentrations` weighted by the rows' sums, rho_i: DCI's disentanglement for importances (D, K), completeness
+    for their transpose."""
     if importance.sum() == 0:
         return 0.0
+    return float((concentrations(importance) * importance.sum(1)).sum() / importance.sum())
+
+
+def concentrations(importance: np.ndarray) -> np.ndarray:
+    """1 - entropy of each row of importances (D, K) in units of its maximum: D_i of DCI's section 2, (D,)."""
     share = importance + 1e-11
     share /= share.sum(1, keepdims=True)
-    entropy = -(share * np.log(share)).sum(1) / np.log(share.shape[1]) if share.shape[1] > 1 else np.zeros(len(share))
-    return float(((1 - entropy) * importance.sum(1)).sum() / importance.sum())
+    return 1 - (-(share * np.log(share)).sum(1) / np.log(share.shape[1]) if share.shape[1] > 1 else 0)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, ranks: bool) -> np.ndarray:

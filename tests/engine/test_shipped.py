@@ -26,9 +26,10 @@ def test_every_method_and_data_set_that_was_trained_is_shipped():
 
 
 @pytest.mark.parametrize("data", ["shapes3d", "dsprites"])
-def test_protovae_is_shipped_with_its_matched_baseline(data):
-    proto, baseline = (checkpoint.load(MODELS / f"{method}-{data}")[2]["config"] for method in ("protovae", "vae"))
-    assert {k: proto[k] for k in baseline} == baseline  # the same objective but for the prototype terms
+def test_protovae_is_shipped_with_its_objective_without_prototypes(data):
+    proto, plain = (checkpoint.load(MODELS / f"{method}-{data}")[2]["config"] for method in ("protovae", "vae"))
+    same = plain.keys() - {"relax_to", "relax_during"}  # at the end of the training, for the pictures' sake
+    assert {k: proto[k] for k in same} == {k: plain[k] for k in same}
 
 
 def test_dotvae_keeps_its_factors_in_the_order_they_were_learnt():

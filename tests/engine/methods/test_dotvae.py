@@ -846,7 +846,8 @@ def test_its_model_comes_back_without_the_discriminator(runs):
     assert not any("discriminator" in name for name in kept)
     model, table, _ = checkpoint.load(folder)
     assert model.state_dict().keys() == kept.keys() and not hasattr(model, "discriminator")
-    assert all(torch.equal(t, state[f"0.model.{name}"]) for name, t in model.state_dict().items())
+    halved = {name: state[f"0.model.{name}"].half().float() for name in kept}   # as it is stored
+    assert all(torch.equal(t, halved[name]) for name, t in model.state_dict().items())
     assert model.schedule.open.tolist() == [1, 1, 1]
     assert model.decode(model.encode(images(3))).isfinite().all()
     assert [f.role for f in table] == ["factor"] * 3 + ["residual"] and table[-1].rank == -1
