@@ -14,7 +14,8 @@ from engine import MapJob, Refusal, checkpoint
 from engine.files import Damaged
 from engine.latent_map import encoded
 from engine.latent_place import OWN
-from engine.map_job import FILES, opened, work
+from engine.make_own_map import work
+from engine.map_job import FILES, opened
 from tests.serving import until
 from tests.tiny import noise
 
