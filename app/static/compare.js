@@ -22,6 +22,7 @@ let turn = 0, seen = false;      // of the board that is being made; whether the
 let resting, touched = new Set();
 const speeds = new Map();        // by model
 
+const DRAWING = "Drawing …";
 const say = (sentence) => { find(".status").textContent = sentence; };
 const reached = (answer) => answer.then((said) => said ?? { error: OFFLINE }, () => ({ error: OFFLINE }));
 const address = (image) => `data:image/png;base64,${image}`;
@@ -168,7 +169,7 @@ async function build() {
     columns = [];
     return say("Tick a model.");
   }
-  say("Drawing …");
+  say(DRAWING);
   const [shared, ...told] = await Promise.all([
     reached(server.rows({ models: ticked })), ...ticked.map((model) => reached(server.column({ model, base }))),
   ]);
@@ -180,7 +181,9 @@ async function build() {
   touched = new Set();
   find(".reset").disabled = true;
   layOut();
-  say(`${columns.map(({ title, name }) => `${title} (${name})`).join(", ")}: ${rows.length} factors in common.`);
+  if (find(".status").textContent === DRAWING) {  // and no sentence about what was asked for since
+    say(`${columns.map(({ title, name }) => `${title} (${name})`).join(", ")}: ${rows.length} factors in common.`);
+  }
   columns.forEach(fetchFilms);
   counters.boards += 1;
   for (const column of columns) {            // one after the other: they are timed
