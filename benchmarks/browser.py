@@ -14,10 +14,10 @@ CLOSED = (
 
 
 @contextmanager
-def chromium(*flags: str) -> Iterator[Browser]:
-    """The browser with further flags, closed afterwards; playwright's Error says how to get one if there is none."""
+def chromium() -> Iterator[Browser]:
+    """The browser, closed afterwards; playwright's Error says how to get one if there is none."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*CLOSED, *flags])
+        browser = playwright.chromium.launch(executable_path=path, args=CLOSED)
         yield browser
         browser.close()
