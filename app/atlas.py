@@ -11,7 +11,7 @@ import numpy as np
 
 from app import pictures
 from app.explore import FORMATS, PRIVATE, Explore
-from app.maps import DIMS, Finder, drawn, found_colours, reports, table
+from app.maps import DIMS, Finder, drawn, found_colours, reports
 from app.own_maps import LEAST, OwnMaps
 from app.points import PointCloud, from_unit
 from app.session import Sessions
@@ -223,7 +223,7 @@ class Atlas:
             return ""
         inside = np.zeros(count, bool)
         inside[chosen] = True
-        names, values = table(found)
+        names, values = found.table
         effect = apart(values, inside)
         order = np.argsort(-np.abs(effect))[:6]
         rows = "".join(

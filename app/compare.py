@@ -18,7 +18,7 @@ import numpy as np
 
 from app import pictures
 from app.explore import FORMATS, samples
-from app.live import STATIC, lanes
+from app.live import STATIC, lanes, script
 from app.scores import facts, parameters, size, table
 from app.session import Ask, Sessions, data_title, parse
 from app.swap import taken
@@ -26,7 +26,7 @@ from app.uploads import MAX_BYTES, TOO_HEAVY
 from engine import Refusal, alignment
 
 AT_FIRST = 2        # models that are ticked when the tab opens
-SCRIPTS = ("alike.js", "sort.js", "compare.js")   # one scope; the last starts
+SCRIPTS = ("reel.js", "asking.js", "alike.js", "sort.js", "compare.js")
 LIVE = ("films", "strip", "frame")
 WHY = {
     "label": "told by the same label",
@@ -47,7 +47,7 @@ class Compare(gr.HTML):
             template = template.replace(f"{{{name}}}", text)
         super().__init__(
             value=opening(sessions), html_template=template,
-            js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
+            js_on_load=script(*SCRIPTS),
             server_functions=[*(door for door in lanes(sessions) if door.__name__ in LIVE), *doors(sessions)],
             apply_default_css=False, **options,
         )
@@ -102,7 +102,7 @@ def doors(sessions: Sessions) -> list[Callable[[Any], dict]]:
         """How long a model takes on a picture {model, base}, measured now."""
         def work() -> dict:
             ask = asked(request)
-            return asdict(alignment.speed(engine, ask.model, pixels(sessions, ask.model, ask.base)))
+            return asdict(alignment.speed(engine, ask.model, sessions.face(ask.model, ask.base)))
         return answered(work)
 
     return [source, take, shelf, column, rows, speed]
@@ -126,16 +126,10 @@ def picture(sessions: Sessions, image: np.ndarray) -> dict:
     return {"base": sessions.keep(np.ascontiguousarray(image)), "image": b64encode(pictures.png(image)).decode()}
 
 
-def pixels(sessions: Sessions, model: str, base: str) -> np.ndarray:
-    """The pixels of a base; what the model draws where it is only a code. Raises Refusal."""
-    own = sessions.pixels(model, base)
-    return sessions.engine.refine(model, sessions.code(model, base)[None]).get()[0] if own is None else own
-
-
 def described(sessions: Sessions, request: Any) -> dict:
     """What `column` answers."""
     ask = asked(request)
-    known, image = sessions.engine.model(ask.model), pixels(sessions, ask.model, ask.base)
+    known, image = sessions.engine.model(ask.model), sessions.face(ask.model, ask.base)
     drawn = sessions.engine.refine(ask.model, sessions.code(ask.model, ask.base)[None]).get()[0]
     return {
         "title": known.title, "name": known.name, "data": data_title(known), "size": size(known),

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.live import STATIC
+from app.live import STATIC, script
 from app.session import Ask, Sessions, parse, sliders
 from app.uploads import MAX_BYTES
 from engine import Refusal, figures, films, provenance, snippet
@@ -34,7 +34,7 @@ class Exports(gr.HTML):
         for name, value in {"rows": ROWS, "columns": COLUMNS}.items():
             template = template.replace(f"{{{name}}}", str(value))
         super().__init__(
-            value="", html_template=template, js_on_load=(STATIC / "exports.js").read_text(encoding="utf-8"),
+            value="", html_template=template, js_on_load=script("asking.js", "exports.js"),
             server_functions=doors(sessions), apply_default_css=False, **options,
         )
 

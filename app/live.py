@@ -28,8 +28,12 @@ STATIC = Path(__file__).parent / "static"
 FILM = 9        # frames of the film under a slider
 STRIP = 33      # frames of the film that is scrubbed; cross-faded they are 57 dB from the true pictures
 
-# They share one scope; the last one starts.
-SCRIPTS = ("history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js", "mix.js", "live.js")
+SCRIPTS = ("reel.js", "history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js", "mix.js", "live.js")
+
+
+def script(*names: str) -> str:
+    """Files of STATIC as one script: they share a scope, and the last one starts."""
+    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
 
 
 def lanes(sessions: Sessions) -> list[Callable[[Any], dict]]:
@@ -134,7 +138,7 @@ class LiveCanvas(gr.HTML):
         super().__init__(
             value=first,
             html_template=(STATIC / "live.html").read_text(encoding="utf-8").replace("{first}", first["image"]),
-            js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
+            js_on_load=script(*SCRIPTS),
             server_functions=lanes(sessions),
             apply_default_css=False,
             **options,

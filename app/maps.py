@@ -6,6 +6,7 @@ A map is called by a name: "csdismo-glyphs" (a shipped one, of the whole code), 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -32,6 +33,35 @@ class Found:
         """The pictures of points (B,): (B, 64, 64, 3) uint8."""
         numbers = self.made.index[points]
         return self.own.pictures(numbers) if self.own else pictures_of(self.made.data, numbers)
+
+    @cached_property
+    def table(self) -> tuple[list[str], np.ndarray]:
+        """The names of the sliders that move what the map is of, and where every picture stands along them: (N, F)."""
+        made, known = self.made, self.known
+        codes = np.repeat(known.mean[None], len(made.codes), 0)
+        codes[:, made.columns] = made.restored(made.codes)
+        shown = [f for f in sliders(known) if np.isin(np.arange(*f.where), made.columns).any()]
+        values = np.stack([codes[:, slice(*f.where)] @ np.asarray(f.axis, np.float32) for f in shown] or
+                          [np.empty(len(codes))], 1)[:, :len(shown)]
+        return [name_of(known, f) for f in shown], values
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """A sentence for each group on the map: how many of the pictures, and by which two factors it differs most, be
+        it that they lie higher or lower or that they lie close together."""
+        (names, values), cluster = self.table, self.made.cluster
+        said = []
+        for number in range(int(cluster.max()) + 1):
+            inside = cluster == number
+            effect = apart(values, inside)
+            narrow = 1 - values[inside].std(0) / np.maximum(values.std(0), 1e-9)
+            words = ["much the same" if narrow[k] > abs(effect[k]) else "more" if effect[k] > 0 else "less"
+                     for k in range(len(names))]
+            strength = np.maximum(np.abs(effect), narrow)
+            most = [f"{words[k]} “{names[k]}”" for k in np.argsort(-strength)[:2] if strength[k] > 0.3]
+            share = f"Group {number + 1}, {100 * inside.mean():.0f} % of the pictures"
+            said.append(f"{share}: {' and '.join(most) or 'no factor sets it apart'}.")
+        return said
 
     def truth(self) -> tuple:
         """What is known of the pictures: factors, K of them, and their values (N, K)."""
@@ -91,33 +121,15 @@ def drawn(found: Found, dims: int, group: str = "", compared: bool = False) -> d
     made = found.made
     title = f"Map of {len(made.index):,} pictures by their codes in {found.title}"
     return cloud(f"{found.name}/{dims}", title, made.places(dims), [*true_colours(found), *found_colours(found)],
-                 name=found.title if compared else "", group=group, about=" ".join(groups(found)),
+                 name=found.title if compared else "", group=group, about=" ".join(found.groups),
                  numbers=made.index if compared else None)
-
-
-def groups(found: Found) -> list[str]:
-    """A sentence for each group on the map: how many of the pictures, and by which two factors it differs most, be
-    it that they lie higher or lower or that they lie close together."""
-    (names, values), cluster = table(found), found.made.cluster
-    said = []
-    for number in range(int(cluster.max()) + 1):
-        inside = cluster == number
-        effect = apart(values, inside)
-        narrow = 1 - values[inside].std(0) / np.maximum(values.std(0), 1e-9)
-        words = ["much the same" if narrow[k] > abs(effect[k]) else "more" if effect[k] > 0 else "less"
-                 for k in range(len(names))]
-        strength = np.maximum(np.abs(effect), narrow)
-        most = [f"{words[k]} “{names[k]}”" for k in np.argsort(-strength)[:2] if strength[k] > 0.3]
-        share = f"Group {number + 1}, {100 * inside.mean():.0f} % of the pictures"
-        said.append(f"{share}: {' and '.join(most) or 'no factor sets it apart'}.")
-    return said
 
 
 def reports(shown: list[Found], dims: int) -> str:
     """What there is to say below maps, side by side: their trust, and their groups."""
     parts = []
     for found in shown:
-        rows = "".join(f"<li>{escape(sentence)}</li>" for sentence in groups(found))
+        rows = "".join(f"<li>{escape(sentence)}</li>" for sentence in found.groups)
         parts.append(f"<div><h3>{escape(found.title)}</h3>{trusted(found, dims)}<ul>{rows}</ul></div>")
     return f"<div class='reports'>{''.join(parts)}</div>"
 
@@ -145,7 +157,7 @@ def true_colours(found: Found) -> list[Colour]:
 
 def found_colours(found: Found) -> list[Colour]:
     """One colour for each factor that the model found, and one for the groups on the map."""
-    names, values = table(found)
+    names, values = found.table
     colours = [Colour(name, column, *np.quantile(column, (0.01, 0.99)))
                for name, column in zip(names, values.T, strict=True)]
     cluster = found.made.cluster
@@ -154,14 +166,3 @@ def found_colours(found: Found) -> list[Colour]:
         labels = (*(f"group {k + 1}" for k in range(count)), "none")
         colours.append(Colour("groups", np.where((cluster < 0) | (cluster >= count), count, cluster), labels=labels))
     return colours
-
-
-def table(found: Found) -> tuple[list[str], np.ndarray]:
-    """The names of the sliders that move what the map is of, and where every picture stands along them: (N, F)."""
-    made, known = found.made, found.known
-    codes = np.repeat(known.mean[None], len(made.codes), 0)
-    codes[:, made.columns] = made.restored(made.codes)
-    shown = [f for f in sliders(known) if np.isin(np.arange(*f.where), made.columns).any()]
-    values = np.stack([codes[:, slice(*f.where)] @ np.asarray(f.axis, np.float32) for f in shown] or
-                      [np.empty(len(codes))], 1)[:, :len(shown)]
-    return [name_of(known, f) for f in shown], values

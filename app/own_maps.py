@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-import time
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -48,15 +48,16 @@ class OwnMaps:
 
     def __init__(self, engine: Engine, downloads: Path):
         self.engine, self.downloads = engine, downloads
-        self._made: OrderedDict[str, tuple[float, OwnMap]] = OrderedDict()
+        self._made: OrderedDict[str, OwnMap] = OrderedDict()
         self._jobs: dict[str, MapJob | None] = {}  # by page; None while it waits for its turn
         self._cancelled: set[str] = set()
 
     def get(self, token: str) -> OwnMap:
         """What was made under a token; raises Refusal if it is not there any more."""
-        if token not in self._made:
+        made = self._made.get(token)
+        if made is None:
             raise Refusal(GONE)
-        return self._made[token][1]
+        return made
 
     def files(self, token: str) -> list[str]:
         """The two files of a result, for download: npz and parquet."""
@@ -100,16 +101,21 @@ class OwnMaps:
 
     def _keep(self, made: OwnMap, room: Path) -> str:
         token = secrets.token_hex(16)
-        self._made[token] = time.monotonic(), made
+        self._made[token] = made
         folder = self.downloads / token
         folder.mkdir(parents=True)
         for path in room.glob("map.*"):
             shutil.move(path, folder / f"map-{made.made.model}{path.suffix}")
-        old = [t for t, (since, _) in self._made.items() if time.monotonic() - since > LIFE]
-        for gone in dict.fromkeys([*old, *list(self._made)[:-KEPT]]):
-            del self._made[gone]
-            shutil.rmtree(self.downloads / gone, ignore_errors=True)
+        for old in list(self._made)[:-KEPT]:
+            self._forget(old)
+        ended = threading.Timer(LIFE, self._forget, [token])
+        ended.daemon = True
+        ended.start()
         return token
+
+    def _forget(self, token: str) -> None:
+        self._made.pop(token, None)
+        shutil.rmtree(self.downloads / token, ignore_errors=True)
 
 
 def collected(paths: list[str], room: Path) -> Path:

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 from plotly import colors
 
-from app.live import STATIC
+from app.live import script
 
 CLASSES = 12        # of which a legend is still read
 TEMPLATE = """
@@ -103,7 +103,7 @@ class PointCloud(gr.HTML):
         super().__init__(
             value=first or {"count": 0},
             html_template=TEMPLATE,
-            js_on_load="".join((STATIC / name).read_text(encoding="utf-8") for name in ("paint.js", "points.js")),
+            js_on_load=script("paint.js", "points.js"),
             server_functions=[thumb] if thumb else [],
             apply_default_css=False,
             elem_classes=["points", *options.pop("elem_classes", [])],

@@ -16,7 +16,7 @@ import numpy as np
 
 from app import pictures
 from app.explore import PRIVATE
-from app.live import STATIC, lanes
+from app.live import STATIC, lanes, script
 from app.session import Ask, Sessions, data_title, parse, sliders, whole_seed
 from engine import Refusal, gallery, rebuild
 
@@ -48,7 +48,7 @@ class Rebuild:
             gr.HTML(INTRO, apply_default_css=False, elem_id="rebuild-intro")
             stage = gr.HTML(
                 opening(sessions, model), html_template=(STATIC / "rebuild.html").read_text("utf-8"),
-                js_on_load=(STATIC / "rebuild.js").read_text("utf-8"), server_functions=doors(sessions),
+                js_on_load=script("reel.js", "rebuild.js"), server_functions=doors(sessions),
                 apply_default_css=False, elem_id="rebuild-stage",
             )
         picker.change(lambda name: opening(sessions, name), picker, stage, **PRIVATE)

@@ -164,6 +164,12 @@ class Sessions:
             raise Refusal(LOST)
         return pixels
 
+    def face(self, model: str, base: str) -> np.ndarray:
+        """The picture (64, 64, 3) uint8 that stands for a base: itself, or what the model draws if it is only a
+        code."""
+        own = self.pixels(model, base)
+        return self.engine.refine(model, self.code(model, base)[None]).get()[0] if own is None else own
+
     def _compute(self, model: str, base: str) -> np.ndarray:
         pixels = self.pixels(model, base)
         if pixels is None and base.startswith("code:"):

@@ -19,7 +19,7 @@ import numpy as np
 
 from app import pictures
 from app.explore import FORMATS, PRIVATE, samples
-from app.live import STATIC
+from app.live import STATIC, script
 from app.session import Sessions, sliders
 from app.uploads import MAX_BYTES, TOO_HEAVY, UNREADABLE, Refused, open_upload
 from engine import Factor, Model, Refusal, exchange, gallery
@@ -65,7 +65,7 @@ class Swap:
             self.stage = gr.HTML(
                 opening(sessions, model),
                 html_template=(STATIC / "swap.html").read_text("utf-8").replace("{formats}", ",".join(FORMATS)),
-                js_on_load=(STATIC / "swap.js").read_text("utf-8"),
+                js_on_load=script("reel.js", "asking.js", "swap.js"),
                 server_functions=doors(sessions), apply_default_css=False, elem_id="swap-stage",
             )
         self.outputs = [self.meaning, self.names, self.stage]
@@ -246,17 +246,11 @@ def crossed(sessions: Sessions, wish: Wish) -> dict:
     inner = answer.get()
     tiles = np.full((len(rows) + 1, len(columns) + 1, TILE, TILE, 3), 255, np.uint8)
     tiles[1:, 1:] = inner
-    tiles[1:, 0], tiles[0, 1:] = (np.stack([face(sessions, wish.model, base) for base in side])
+    tiles[1:, 0], tiles[0, 1:] = (np.stack([sessions.face(wish.model, base) for base in side])
                                   for side in (rows, columns))
     bad = len(far(sessions, wish.model, dict.fromkeys([*wish.contents, *wish.styles])))
     note = f"{bad} of the added pictures {'is' if bad == 1 else 'are'} far from all that this model has seen."
     return image(tiles) | {"note": note if bad else ""}
-
-
-def face(sessions: Sessions, model: str, base: str) -> np.ndarray:
-    """The picture (64, 64, 3) uint8 that stands for a base: itself, or what the model draws if it is only a code."""
-    own = sessions.pixels(model, base)
-    return sessions.engine.refine(model, sessions.code(model, base)[None]).get()[0] if own is None else own
 
 
 def far(sessions: Sessions, model: str, bases: Any) -> dict[str, float]:

@@ -294,7 +294,8 @@ def concentrations(importance: np.ndarray) -> np.ndarray:
     """1 - entropy of each row of importances (D, K) in units of its maximum: D_i of DCI's section 2, (D,)."""
     share = importance + 1e-11
     share /= share.sum(1, keepdims=True)
-    return 1 - (-(share * np.log(share)).sum(1) / np.log(share.shape[1]) if share.shape[1] > 1 else 0)
+    entropy = -(share * np.log(share)).sum(1) / np.log(share.shape[1]) if share.shape[1] > 1 else np.zeros(len(share))
+    return 1 - entropy
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, ranks: bool) -> np.ndarray:

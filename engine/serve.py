@@ -107,7 +107,7 @@ class Engine:
     """
 
     def __init__(self, folder: Path = MODELS, device: str = "cpu"):
-        self.folder, self.device = folder, torch.device(device)
+        self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise Refusal(f"There is no usable GPU for '{device}'; start with --device cpu.")
         self.folder = folder

@@ -2,14 +2,12 @@
 //
 // Each ticked model is a column with its own edits. Factors that mean the same stand in one row: dragging one moves
 // the others to where their films look most alike (alike.js). While a slider moves nothing waits for the server, as
-// on the tab Explore. The files alike.js and sort.js stand before this one and share its scope.
+// on the tab Explore. The files that stand before this one and share its scope are named in app/compare.py.
 
-const SIDE = 64;                 // pixels of a picture
 const FILM = 9;                  // frames under a slider
 const REST = 160;                // milliseconds without input until exact pictures and films are asked for
 const STRIPS = 12;               // strips kept for each model
 const PAGE = Math.random().toString(36).slice(2);
-const OFFLINE = "The server does not answer; please try again.";
 
 const find = (name) => element.querySelector(name);
 const about = JSON.parse(props.value);
@@ -24,27 +22,7 @@ const speeds = new Map();        // by model
 
 const DRAWING = "Drawing …";
 const say = (sentence) => { find(".status").textContent = sentence; };
-const reached = (answer) => answer.then((said) => said ?? { error: OFFLINE }, () => ({ error: OFFLINE }));
 const address = (image) => `data:image/png;base64,${image}`;
-const bitmap = ({ image, mime }) =>
-  createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: mime }));
-
-function lane(call) {            // one request in flight; meanwhile only the newest wish is remembered
-  let next = null, running = false;
-  return async (request, receive) => {
-    next = { request, receive };
-    if (running) return;
-    running = true;
-    while (next) {
-      const wish = next;
-      next = null;
-      const answer = await reached(call(wish.request));
-      if (answer.error) say(answer.error);
-      else if (!answer.stale) await wish.receive(answer);
-    }
-    running = false;
-  };
-}
 
 // ---------------------------------------------------------------------------
 // Columns: a model, its films, and where its sliders stand.
@@ -54,7 +32,7 @@ const share = ({ low, high, neutral }) => Math.min(1, Math.max(0, (neutral - low
 function columnOf(said) {
   const column = {
     ...said, edits: {}, films: new Map(), strips: new Map(), inputs: new Map(), screens: new Map(), canvas: null,
-    askFrame: lane(server.frame), askStrip: lane(server.strip), askFilms: lane(server.films),
+    askFrame: lane(server.frame, say), askStrip: lane(server.strip, say), askFilms: lane(server.films, say),
   };
   column.shares = new Map(said.factors.map((factor) => [factor.name, share(factor)]));
   return column;
@@ -109,13 +87,7 @@ function fetchStrip(column, name) {
 function scrub(column, name) {   // false if there is no film that fits
   const film = reel(column, name);
   if (!film) return false;
-  const pen = column.canvas.getContext("2d"), at = column.shares.get(name) * (film.frames - 1), left = Math.floor(at);
-  for (const [frame, weight] of [[left, 1], [left + 1, at - left]]) {
-    if (weight < 0.01) continue;
-    pen.globalAlpha = weight;
-    pen.drawImage(film.sheet, frame * SIDE, film.row * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
-  }
-  pen.globalAlpha = 1;
+  crossFade(column.canvas.getContext("2d"), film, column.shares.get(name));
   counters.scrubbed += 1;
   return true;
 }

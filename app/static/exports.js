@@ -3,7 +3,6 @@
 
 const PAGE = Math.random().toString(36).slice(2);
 const REEL = "keyframes", MOST = 12;
-const OFFLINE = "The server does not answer; please try again.";
 
 const find = (name) => element.querySelector(name);
 const panel = find("details"), path = find(".path"), program = find(".program");
@@ -67,8 +66,7 @@ async function save(button) {
   program.hidden = true;
   button.disabled = true;
   say("Drawing …");
-  const answer = await server[what]({ model, base, edits, names, page: PAGE, format, ...wishes[what]() })
-    .then((said) => said ?? { error: OFFLINE }, () => ({ error: OFFLINE }));
+  const answer = await reached(server[what]({ model, base, edits, names, page: PAGE, format, ...wishes[what]() }));
   button.disabled = false;
   button.focus();
   if (answer.stale) return;

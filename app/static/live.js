@@ -3,10 +3,9 @@
 // While a slider moves nothing waits for the server: frames come from a film fetched before, the
 // long strip of the factor in hand or, until that is there, its short film under the slider.
 // Neighbouring frames are cross-faded. At rest one exact picture replaces the preview. Every film
-// is filed under all that it depends on, so an outdated one cannot be shown. The files history.js, link.js,
-// deck.js, rename.js, leak.js and pad.js stand before this one and share its scope.
+// is filed under all that it depends on, so an outdated one cannot be shown. The files that stand before this
+// one and share its scope are named in app/live.py.
 
-const SIDE = 64;     // pixels of a picture
 const FILM = 9;      // frames under a slider
 const REST = 140;    // milliseconds without input until the exact picture is asked for
 const STRIPS = 32;   // strips kept, half a megabyte each
@@ -83,9 +82,6 @@ const askFrame = lane(server.frame), askStrip = lane(server.strip), askFilms = l
 const askLeaks = lane(server.leaks), askPlane = lane(server.plane);
 const askMix = lane(server.mix);
 
-const bitmap = ({ image, mime }) =>
-  createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: mime }));
-
 function fetchFrame(since) {
   const name = key(), from = view, i = active, value = values[i];
   askFrame(name, request(), async (answer) => {
@@ -136,14 +132,7 @@ function scrub(i, since = performance.now()) {    // false if there is no film f
   const film = reel(i);
   if (!film) return false;
   const { low, high } = view.factors[i];
-  const at = Math.min(1, Math.max(0, (values[i] - low) / (high - low))) * (film.frames - 1);
-  const left = Math.floor(at);
-  for (const [frame, weight] of [[left, 1], [left + 1, at - left]]) {
-    if (weight < 0.01) continue;
-    pen.globalAlpha = weight;
-    pen.drawImage(film.sheet, frame * SIDE, film.row * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
-  }
-  pen.globalAlpha = 1;
+  crossFade(pen, film, (values[i] - low) / (high - low));
   counters.scrubbed += 1;
   report("preview", i, values[i], since, film.ms);
   return true;
@@ -201,7 +190,8 @@ function move(i, value, since) {
   note(i);
 }
 
-function arrange(wanted, exactly = false, since = performance.now()) {  // several sliders at once: [[i, value], ...]; on their steps, or exactly
+// Several sliders at once, [[i, value], ...]; on their steps, or exactly.
+function arrange(wanted, exactly = false, since = performance.now()) {
   quiet = true;
   for (const [i, value] of wanted) {
     const { minimum, maximum } = view.factors[i];
@@ -322,7 +312,8 @@ async function adopt() {                          // the server has turned the p
 
 document.addEventListener("input", (event) => {
   const i = quiet ? -1 : indexOf(event.target);
-  if (i in view.factors && event.target.value !== "" && event.target.matches("[type=range], [type=number]")) move(i, Number(event.target.value), event.timeStamp);
+  if (!(i in view.factors) || event.target.value === "" || !event.target.matches("[type=range], [type=number]")) return;
+  move(i, Number(event.target.value), event.timeStamp);
 }, true);
 
 for (const kind of ["pointerover", "pointerdown", "focusin"]) {

@@ -3,7 +3,7 @@
 // While a slider moves, the picture is cross-faded from the film of that slider. When it rests, the server draws the
 // exact picture and says how near it is. All that a player does is kept here, as rows that can be downloaded.
 
-const SIDE = 64, FILM = 9;
+const FILM = 9;                         // frames of a film
 const REST = 200;                       // milliseconds without input until a slider rests
 const PAGE = Math.random().toString(36).slice(2);
 
@@ -18,8 +18,6 @@ let seed = 0, resting, asking = 0;
 const rounds = [];                      // that are over
 const counters = { looks: 0, films: 0 };
 
-const bitmap = ({ image, mime = "image/png" }) =>
-  createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: mime }));
 const percent = (share) => `${Math.round(100 * share)} %`.replace("-", "−");
 const seconds = () => (performance.now() - round.since) / 1000;
 const say = (words) => { find(".status").textContent = words; };
@@ -174,13 +172,7 @@ function scrub(i) {                     // if the films are of this slider's com
   const others = (text) => JSON.stringify({ ...JSON.parse(text), [round.factors[i].name]: 0 });
   if (!films || others(films.of) !== others(JSON.stringify(edits()))) return;
   const { low, high } = round.factors[i];
-  const at = Math.min(1, Math.max(0, (round.values[i] - low) / (high - low))) * (FILM - 1), left = Math.floor(at);
-  for (const [frame, weight] of [[left, 1], [left + 1, at - left]]) {
-    if (weight < 0.01) continue;
-    yours.globalAlpha = weight;
-    yours.drawImage(films.sheet, frame * SIDE, i * SIDE, SIDE, SIDE, 0, 0, SIDE, SIDE);
-  }
-  yours.globalAlpha = 1;
+  crossFade(yours, { sheet: films.sheet, row: i, frames: FILM }, (round.values[i] - low) / (high - low));
 }
 
 function show() {

@@ -3,10 +3,8 @@
 // The page keeps its state here: two bases, further ones, ticked factors, shares. While a slider moves, one
 // request is in flight and only the newest wish is remembered; at rest the exact pictures are asked for.
 
-const SIDE = 64;     // pixels of a picture
 const REST = 140;    // milliseconds without input until the exact pictures are asked for
 const PAGE = Math.random().toString(36).slice(2);
-const OFFLINE = "The server does not answer; please try again.";
 const AFTER = { a: "b", b: "contents" };   // where the next of several files goes
 
 const find = (name) => element.querySelector(name);
@@ -20,36 +18,19 @@ let passing = false;                       // the line of status tells of a requ
 const counters = { mixed: 0, exact: 0, matrices: 0, errors: 0 };
 
 // ---------------------------------------------------------------------------
-// Requests: one in flight per lane; meanwhile only the newest wish is remembered.
+// Requests: of the whole state, and answers for the model that is still shown.
 
-const reached = (answer) => answer.then((said) => said ?? { error: OFFLINE }, () => ({ error: OFFLINE }));
-
-function lane(call) {
-  let next = null, running = false;
-  return async (extra, receive) => {
-    next = { request: { ...state, page: PAGE, ...extra }, receive };
-    if (running) return;
-    running = true;
-    while (next) {
-      const wish = next;
-      next = null;
-      const answer = await reached(call(wish.request));
-      if (wish.request.model !== state.model || answer.stale) continue;
-      if (answer.error) say(answer.error, false);
-      else {
-        if (passing) say("");
-        await wish.receive(answer, next === null);
-      }
-    }
-    running = false;
-  };
+function asker(call) {
+  const ask = lane(call, (sentence) => say(sentence, false), ({ model }) => model === state.model);
+  return (extra, receive) => ask({ ...state, page: PAGE, ...extra }, (answer, newest) => {
+    if (passing) say("");
+    return receive(answer, newest);
+  });
 }
 
-const askPair = lane(server.pair), askMix = lane(server.mix), askMatrix = lane(server.matrix);
-const askNew = lane(server.imagine);
+const askPair = asker(server.pair), askMix = asker(server.mix), askMatrix = asker(server.matrix);
+const askNew = asker(server.imagine);
 
-const bitmap = ({ image }) =>
-  createImageBitmap(new Blob([Uint8Array.from(atob(image), (c) => c.charCodeAt(0))], { type: "image/png" }));
 const address = ({ image }) => `data:image/png;base64,${image}`;
 
 function say(sentence, lasting = true) {    // what does not last goes with the next answer

@@ -133,7 +133,7 @@ def test_a_map_of_a_part_is_coloured_by_the_factors_of_that_part_only(sessions, 
     part = replace(made, part="style", columns=column, codes=made.codes[:, column], axes=np.eye(1), centre=np.zeros(1),
                    scale=np.ones(1))
     shipped(monkeypatch, first=part)
-    names, values = maps.table(Finder(sessions, lambda token: None)("first"))
+    names, values = Finder(sessions, lambda token: None)("first").table
     assert len(names) == 1 and values[:, 0] == pytest.approx(part.codes[:, 0], abs=1e-5)
 
 
@@ -142,8 +142,8 @@ def test_a_factor_that_has_a_name_is_called_by_it(sessions, made, monkeypatch):
     name = Name("wall hue", "nothing", "", (), (), ())
     known = replace(sessions.engine.model("first"), names={factor.name: name})
     found = maps.Found("first", known, made)
-    assert maps.table(found)[0][0] == f"wall hue ({factor.name})"
-    assert maps.table(found)[0][1].startswith("Factor 2")
+    assert found.table[0][0] == f"wall hue ({factor.name})"
+    assert found.table[0][1].startswith("Factor 2")
 
 
 def test_a_click_on_the_other_map_shows_what_both_models_make_of_the_picture(two, sessions):
@@ -161,11 +161,11 @@ def test_a_click_on_the_other_map_shows_what_both_models_make_of_the_picture(two
 
 def test_a_group_is_told_by_the_factor_that_differs(made, sessions):
     found = maps.Found("first", sessions.engine.model("first"), made)
-    said = maps.groups(found)
+    said = found.groups
     assert len(said) == 2 and all("50 % of the pictures" in s and "(z0)" in s for s in said)
     assert tell(said[0]) != tell(said[1])
     mixed = replace(found, made=replace(made, cluster=np.arange(COUNT) // 100))
-    assert all("no factor sets it apart" in sentence for sentence in maps.groups(mixed))
+    assert all("no factor sets it apart" in sentence for sentence in mixed.groups)
 
 
 def tell(sentence: str) -> str:

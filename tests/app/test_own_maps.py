@@ -1,6 +1,7 @@
 """Maps of users' own pictures, without the work: what is taken, who waits, who is told what, and what is left."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,3 +165,14 @@ def test_a_zip_is_handed_on_as_it_is_and_all_else_is_left_out(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     assert collected([str(tmp_path / "some.ZIP"), str(tmp_path / "notes.txt")], room) == room / "some.ZIP"
     assert not (tmp_path / "notes.txt").exists() and [path.name for path in room.iterdir()] == ["some.ZIP"]
+
+
+def test_a_result_is_gone_after_its_time(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(own_maps, "LIFE", 0.2)
+    token = run(told(own, files(tmp_path / "mine"), act=lambda news: Job.made[-1].finish()))[0][-1].token
+    limit = time.monotonic() + 10
+    while list(own.downloads.iterdir()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not list(own.downloads.iterdir())
+    with pytest.raises(Refusal, match=r"no longer on the server"):
+        own.get(token)
