@@ -80,11 +80,6 @@ class Found:
         return f"{self.known.title} ({self.known.name}){by}"
 
 
-def named(made: LatentMap) -> str:
-    """What a shipped map is called."""
-    return made.model if made.part == "code" else f"{made.model}-{made.part}"
-
-
 class Finder:
     """Maps by their names. own: answers for a token with somebody's own map, or raises Refusal."""
 
@@ -99,7 +94,7 @@ class Finder:
 
     def parts(self, model: str, token: str) -> list[tuple[str, str]]:
         """The maps of a model as (what of, name): of its parts, and of the pictures that `token` stands for."""
-        found = [(WHOLE.get(made.part, made.part), named(made)) for made in maps_of(model)]
+        found = [(WHOLE.get(made.part, made.part), made.name) for made in maps_of(model)]
         try:
             if token and self.own(token).made.model == model:
                 found.append((f"your {len(self.own(token).files):,} pictures", f"own:{token}"))
@@ -111,8 +106,8 @@ class Finder:
         """The other maps of the same pictures as (title, name): of other models, and of other parts."""
         if found.own:
             return []
-        others = [self(named(made)) for model in self.sessions.engine.models for made in maps_of(model)
-                  if made.data == found.made.data and named(made) != found.name]
+        others = [self(made.name) for model in self.sessions.engine.models for made in maps_of(model)
+                  if made.data == found.made.data and made.name != found.name]
         return [(other.title, other.name) for other in others]
 
 

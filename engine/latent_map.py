@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from engine import checkpoint
 from engine.data import Dataset, load
 from engine.files import Damaged, read_verified, write_atomically, write_manifest
-from engine.latent_place import JUDGED, NEIGHBOURS, LatentMap
+from engine.latent_place import JUDGED, NEIGHBOURS, LatentMap, called
 from engine.method import Method, Slot
 from engine.serve import MODELS, Refusal
 
@@ -164,17 +164,12 @@ def save(folder: Path, made: LatentMap, command: str) -> Path:
     about = {"model": made.model, "data": made.data, "part": made.part, "figures": json.dumps(made.figures),
              "seed": str(made.seed), "command": command}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE.format(name=called(made.model, made.part))
+    path = folder / FILE.format(name=made.name)
     # safetensors writes the bytes as they lie, which for columns chosen from an array is not row by row.
     tensors = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
     write_atomically(path, safetensors.numpy.save(tensors, about))
     write_manifest(folder)
     return path
-
-
-def called(model: str, part: str) -> str:
-    """What the map of a model by `part` of its code is called."""
-    return model if part == "code" else f"{model}-{part}"
 
 
 def packed(name: str, array: np.ndarray, kind: type) -> dict[str, np.ndarray]:

@@ -36,6 +36,11 @@ class LatentMap:
     seed: int = 0               # of its pictures and of UMAP
     command: str = ""           # that made it, if it came from a file
 
+    @property
+    def name(self) -> str:
+        """What it is called among the maps of its data set."""
+        return called(self.model, self.part)
+
     def standard(self, codes: np.ndarray) -> np.ndarray:
         """The model's codes (B, D) -> what distances are taken of (B, K)."""
         return (((codes[:, self.columns] - self.centre) / self.scale) @ self.axes).astype(np.float32)
@@ -92,6 +97,11 @@ class LatentMap:
         spaces = {dims: self.places(dims) for dims in (2, 3)}
         return {dims: float(np.quantile(cKDTree(places).query(places[:JUDGED], 2)[0][:, 1], USUAL))
                 for dims, places in spaces.items()}
+
+
+def called(model: str, part: str) -> str:
+    """What the map of a model by `part` of its code is called."""
+    return model if part == "code" else f"{model}-{part}"
 
 
 def membership(distance: np.ndarray) -> np.ndarray:
