@@ -35,6 +35,7 @@ class Options:
     devices: tuple[str, ...] = ()          # such as cuda:0 cuda:1; all GPUs, or the CPU, if none is given
     jobs: int = 2                          # trainings at a time on one device
     evaluators: int = max(1, (os.cpu_count() or 1) // 2)  # scorings at a time
+    share: float = 1.0                     # of each GPU's memory that is filled, where others use it, too
     until: float | None = None             # stop cleanly after so many seconds
     report: bool = False                   # only write the table again
     merge: tuple[Path, ...] = ()           # only add the numbers of these files and write the table again
@@ -51,6 +52,7 @@ def main(options: Options, tools: Tools | None = None) -> int:
             floors=[floor for floor in floors(tuple(DATA)) if chosen(floor.name, options.only)],
             seeds=options.seeds, out=options.out, results=options.results,
             devices=options.devices or tuple(gpus) or ("cpu",), jobs=options.jobs, evaluators=options.evaluators,
+            share=options.share,
             deadline=begun + options.until if options.until is not None else float("inf"),
             tools=tools or Tools(),
         )

@@ -92,6 +92,7 @@ class Runner:
     jobs: int                    # trainings at a time on a device
     evaluators: int              # scorings at a time
     deadline: float = float("inf")  # time.monotonic() at which to stop
+    share: float = 1.0           # of each device's memory that all of it may fill
     tools: Tools = field(default_factory=Tools)
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class Runner:
         self.ours: set[str] = set()  # cells whose folder this run has locked
         self.places: dict[str, str] = {}  # cell -> the device it was trained on
         self.needs: dict[str, float] = {}  # cell -> GB to train it, where it ran out of what was thought enough
-        self.memory = {device: gigabytes(device) for device in self.devices}
+        self.memory = {device: self.share * gigabytes(device) for device in self.devices}
 
     def run(self) -> list[str]:
         """Work until all is done or the deadline has come; returns what is left, by name and reason."""

@@ -122,15 +122,17 @@ def made(value: float = 0.5, command: str = "train --seeds 0 1", **more) -> dict
 
 # --- running
 
-@pytest.mark.parametrize(("gigabytes", "together"), [(5.0, 1), (12.0, 1), (25.0, 2), (float("inf"), 3)])
-def test_no_more_runs_on_a_device_than_its_memory_holds(runner, monkeypatch, gigabytes, together):
+@pytest.mark.parametrize(("gigabytes", "share", "together"), [
+    (5.0, 1.0, 1), (12.0, 1.0, 1), (25.0, 1.0, 2), (float("inf"), 1.0, 3), (50.0, 0.5, 2), (50.0, 0.25, 1),
+])
+def test_no_more_runs_on_a_device_than_its_share_of_memory_holds(runner, monkeypatch, gigabytes, share, together):
     monkeypatch.setattr(run, "gigabytes", lambda device: gigabytes)
-    here, most = runner(cell(), cell("two-dsprites"), cell("three-dsprites"), jobs=3, evaluators=3), []
+    here, most = runner(cell(), cell("two-dsprites"), cell("three-dsprites"), jobs=3, evaluators=3, share=share), []
     start = here.start
     monkeypatch.setattr(here, "start", lambda: (start(), most.append((len(here.training), len(here.scoring)))))
     assert here.run() == [] and here.failed == []
     assert max(training for training, _ in most) == together
-    assert all(training * run.TRAINING + scoring * run.SCORING <= gigabytes
+    assert all(training * run.TRAINING + scoring * run.SCORING <= share * gigabytes
                for training, scoring in most if training + scoring > 1)
 
 
