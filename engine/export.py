@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from engine import checkpoint, factors, metrics, swaps
 from engine.data import Dataset, split
@@ -27,9 +28,7 @@ def export(
     """
     model.eval()
     device = next(model.parameters()).device
-    train, held_out = split(len(dataset))
-    generator = torch.Generator().manual_seed(0)
-    some = train[torch.randint(len(train), (MEASURED,), generator=generator)].to(device)
+    held_out, some = split(len(dataset))[1], measured(dataset).to(device)
     images = dataset.images(some)
     table = factors.fit(model, images)
     codes = torch.cat([model.encode(part.float() / 255) for part in images.split(512)])
@@ -50,6 +49,12 @@ def export(
     return folder
 
 
+def measured(dataset: Dataset) -> Tensor:
+    """Numbers (MEASURED,) of the training images that factors are measured on."""
+    train = split(len(dataset))[0]
+    return train[torch.randint(len(train), (MEASURED,), generator=torch.Generator().manual_seed(0))]
+
+
 def card(
     model: Method,
     dataset: Dataset,
@@ -67,19 +72,23 @@ def card(
     confusion = f"\nNot to be confused with {paper.not_to_confuse}.\n" if paper.not_to_confuse else ""
     mig = f""" MIG is Chen et al.'s with
 20 bins on {MEASURED:,} training images, continuous factors cut into 20 bins.""" if "mig" in figures else ""
+    groups = model.asks
+    taught = f"with weak labels, which pictures are alike in '{groups}'," if groups else "without labels"
+    kind = "a weakly supervised" if groups else "an unsupervised"
+    use = f"for measuring only but for {groups}" if groups else "for measuring only"
     rows = "\n".join(f"| {name} | {value:g} |" for name, value in figures.items())
     return f"""# {model.name} on {dataset.name}, seed {seed}
 
 {paper.authors}, "{paper.title}", {paper.year}, {paper.link}
 {confusion}
-Trained without labels by
+Trained {taught} by
 
     {command}
 
 on {machine}, torch {torch.__version__}, {options['steps']:,} steps of {options['batch']} images
 (this folder is `seed{seed}` of that run). Parameters: {sum(p.numel() for p in model.parameters()):,}.
 
-**Data.** {dataset.origin} Known factors, used for measuring only: {known}.
+**Data.** {dataset.origin} Known factors, used {use}: {known}.
 2 % of the images were never trained on; the reconstruction figure is theirs.
 
 | figure | value |
@@ -89,6 +98,6 @@ on {machine}, torch {torch.__version__}, {options['steps']:,} steps of {options[
 PSNR is of decode(encode(x)), mean over up to 2,000 held-out images.{mig}
 Last log row: {', '.join(f'{k} {v:.4g}' for k, v in terms.items())}.
 
-**Use.** For exploring what an unsupervised model finds. It knows nothing but the pictures above;
+**Use.** For exploring what {kind} model finds. It knows nothing but the pictures above;
 anything else is answered with the nearest thing it knows.
 """

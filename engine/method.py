@@ -62,6 +62,11 @@ class Method(nn.Module, ABC):
         """What the field calls this model."""
         return type(self).__name__
 
+    @property
+    def ways(self) -> tuple[str, str]:
+        """What the quick and the slow way of drawing are called; nothing where `refine` is `decode`."""
+        return "", ""
+
     def layout(self) -> tuple[Slot, ...]:
         """The slots of the code; together they cover it once. One for each number if a method has no other."""
         return tuple(Slot(j, j + 1) for j in range(self.code_size))
@@ -97,6 +102,14 @@ class Method(nn.Module, ABC):
         pictures: a function of a number n that answers with n of them, or all if there are fewer, the same
         whenever it is asked: (n, C, 64, 64) uint8. What is kept here is not saved with the run.
         """
+
+    @property
+    def asks(self) -> str:
+        """The known factor whose classes it wants to be told in training, a weak label; '' for none, as nearly all."""
+        return ""
+
+    def group(self, classes: Callable[[int], Tensor]) -> None:
+        """Take note, after `prepare`, of what it asks for: `classes` is as `pictures`, with their classes (n,)."""
 
     def finish(self, pictures: Callable[[int], Tensor]) -> None:
         """Look at them again after the last step, and settle what the code's axes are."""

@@ -30,7 +30,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from engine import export
-from engine.data import Dataset, load, materialise, sample, split
+from engine.data import Dataset, load, materialise, sample, sample_classes, split
 from engine.files import write_atomically
 from engine.method import Method, method, methods
 
@@ -156,6 +156,8 @@ class Trainer:
         self.pictures = lambda count: sample(dataset, count, device)
         for run in self.runs:
             run.model.prepare(self.pictures)
+            if asked := run.model.asks:
+                run.model.group(lambda count, asked=asked: sample_classes(dataset, asked, count, device))
             run.prepare()
 
     def advance(self, number: int) -> None:

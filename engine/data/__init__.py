@@ -16,7 +16,8 @@ from engine.data.arrays import DataError, is_hdf5
 from engine.data.dataset import SIZE, Dataset, Grid, KnownFactor, split
 from engine.data.folder import LIMIT, SUFFIXES, ImageFolder
 
-__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "load", "materialise", "sample", "split"]
+__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "load", "materialise", "sample", "sample_classes",
+           "split"]
 
 FONTS = {".ttf", ".otf", ".ttc"}  # suffixes that make a folder without pictures one of fonts
 
@@ -63,9 +64,23 @@ def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
 def sample(dataset: Dataset, count: int, device: torch.device | str) -> Tensor:
     """`count` training images, or all where there are fewer, drawn without repetition and the same every
     time: (n, C, 64, 64) uint8 on `device`."""
+    return materialise(dataset, _sampled(dataset, count), device)
+
+
+def sample_classes(dataset: Dataset, factor: str, count: int, device: torch.device | str) -> Tensor:
+    """The classes (n,) of a known `factor` of the images that `sample` answers with. ValueError if there is no such
+    factor, or it has no classes."""
+    names = [f.name for f in dataset.factors if f.size > 1]
+    if factor not in names:
+        raise ValueError(f"'{dataset.name}' has no factor '{factor}' with classes, but {', '.join(names) or 'none'}.")
+    column = [f.name for f in dataset.factors].index(factor)
+    return dataset.labels(_sampled(dataset, count).to(device))[:, column].long()
+
+
+def _sampled(dataset: Dataset, count: int) -> Tensor:
+    """Numbers of `count` training images, or of all where there are fewer."""
     index, _ = split(len(dataset))
-    order = torch.randperm(len(index), generator=torch.Generator().manual_seed(0))
-    return materialise(dataset, index[order[:count]], device)
+    return index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))[:count]]
 
 
 def materialise(dataset: Dataset, index: Tensor, device: torch.device | str, batch: int = 2048) -> Tensor:

@@ -22,25 +22,35 @@ Departures and completions:
   * the distance is the absolute error of pixels plus one of features: VGG-16's (`--features vgg`, see
     `engine.perceptual`) or a Laplacian pyramid's, which needs nothing and is blurrier;
   * the encoders learn beside the embeddings from the first step, which those do not notice; each stage warms up;
-  * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`);
-  * `--no-embedded` trains the encoders alone and has no embeddings: an ablation.
+  * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`); with
+    `--swaps-teach generator` that is the generator's task, in both stages, and with `all` everybody's;
+  * with `critic_weight` swapped pictures have to look real, and like the picture that gave the style, to a critic
+    that learns beside them (`engine.critic`);
+  * `--style-from patches` has no embeddings of style: a net that is blind to place reads it from the start, see
+    `engine.fusion.Patches`;
+  * with `augment` and `thicken` the pictures of the second stage are warped and their strokes grow, so that the
+    encoders do not learn them by heart;
+  * `--no-embedded` trains the encoders alone and has no embeddings: an ablation;
+  * `--groups FACTOR` gives all pictures of one class of a known factor one embedding of style. That is [LORD]'s
+    setting, with its weak labels, and no longer [CS]: what labels buy.
 Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import interpolate, leaky_relu, mse_loss
+from torch.nn.functional import mse_loss
 
+from engine.augment import thickened, warped
+from engine.critic import Critic, frozen
+from engine.fusion import Encoders, Patches, Synthesis, standardised
 from engine.gaussian import like
 from engine.method import Method, Paper, Slot, register, staged_rate
 from engine.perceptual import Perceptual, pyramid
 
-SLOPE = 0.2         # of the leaky rectifiers
 CHECKED = 2000      # pictures that tell what is usual, and what content is drawn from
 CALIBRATED = 256    # pictures that tell how large features are
 USUAL = 0.99        # quantile of their error beyond which a picture is far from what the model has seen
@@ -58,11 +68,19 @@ class Config:
     fusion: Literal["layers", "vector"] = "layers"            # where style transforms content
     features: Literal["pyramid", "vgg"] = "pyramid"           # what the distance compares besides pixels
     embedded: bool = True                 # embeddings first; otherwise encoders alone
+    style_from: Literal["embeddings", "patches"] = "embeddings"  # or what a net that is blind to place reads
+    window: int = 4                       # side, of 8, of what it sees of a picture at once in training
+    turns: bool = True                    # it sees pictures turned and mirrored, else mirrored only
+    groups: str = ""                      # known factor whose classes share an embedding of style: weak labels
+    swaps_teach: Literal["encoders", "generator", "all"] = "encoders"  # what learns from how swaps are read
+    critic_weight: float = 0.0            # of a critic of swapped pictures; without one at 0
     images: int = 20_000                  # most training pictures that get embeddings
     embeddings_until: int = 10_000        # steps: embeddings and generator; then the encoders with it
     content_noise: float = 0.1            # standard deviation of the noise on normalised contents in training
     style_noise: float = 0.05             # and on styles
     pixel_noise: float = 0.02             # and on what the encoders see
+    augment: float = 0.0                  # how much the second stage's pictures are warped; 1 is 9 degrees, 12 % ...
+    thicken: float = 0.0                  # pixels, up to 1, by which their strokes grow or shrink
     style_decay: float = 1e-3             # weight of the squared length of styles
     feature_weight: float = 1.0           # of features, beside the pixels' 1
     code_weight: float = 10.0             # of the encoders' errors in the second stage
@@ -74,101 +92,20 @@ class Config:
     decoder_width: int = 32               # channels of the last hidden layer
 
 
-class Affine(nn.Module):
-    """Style's customisation of content or of what came of it: (1 + f_sigma(s)) * h + f_mu(s)  [CS, figure 2].
-
-    h (B, F) or (B, F, H, W), style (B, S) -> as h.
-    """
-
-    def __init__(self, style: int, features: int):
-        super().__init__()
-        self.map = nn.Linear(style, 2 * features)
-
-    def forward(self, h: Tensor, style: Tensor) -> Tensor:
-        scale, shift = (part.view(*part.shape, *[1] * (h.dim() - 2)) for part in self.map(style).chunk(2, 1))
-        return (1 + scale) * h + shift
-
-
-class Layer(nn.Module):
-    """Twice the height and width: features (B, F, H, W) -> (B, outputs, 2H, 2W), transformed by style if
-    `affine`."""
-
-    def __init__(self, inputs: int, outputs: int, style: int, affine: bool):
-        super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, 3, 1, 1)
-        self.affine = Affine(style, outputs) if affine else None
-
-    def forward(self, h: Tensor, style: Tensor) -> Tensor:
-        h = leaky_relu(self.convolution(interpolate(h, scale_factor=2.0, mode="nearest")), SLOPE)
-        return h if self.affine is None else self.affine(standardised(h, (2, 3)).to(h.dtype), style)
-
-
-class Synthesis(nn.Module):
-    """G: contents (B, C) as the shared distribution has them, styles (B, S) -> image logits (B, channels, 64, 64)."""
-
-    def __init__(self, content: int, style: int, channels: int, width: int, fusion: str):
-        super().__init__()
-        self.customise = Affine(style, content) if fusion == "vector" else None
-        wide = 4 * width
-        self.hidden = nn.Sequential(
-            nn.Linear(content, 256), nn.LeakyReLU(SLOPE), nn.Linear(256, 512), nn.LeakyReLU(SLOPE),
-            nn.Linear(512, wide * 16), nn.LeakyReLU(SLOPE), nn.Unflatten(1, (wide, 4, 4)),
-        )
-        sizes = (wide, wide, wide, 2 * width, width)
-        self.layers = nn.ModuleList(
-            Layer(inputs, outputs, style, fusion == "layers")
-            for inputs, outputs in pairwise(sizes)  # 8x8, 16x16, 32x32, 64x64
-        )
-        self.last = nn.Sequential(
-            nn.Conv2d(width, width, 3, 1, 1), nn.LeakyReLU(SLOPE), nn.Conv2d(width, channels, 5, 1, 2)
-        )
-
-    def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        h = self.hidden(content if self.customise is None else self.customise(content, style))
-        for layer in self.layers:
-            h = layer(h, style)
-        return self.last(h)
-
-
-class Encoders(nn.Module):
-    """Images (B, channels, 64, 64) -> contents before they are normalised (B, C) and styles (B, S): two heads on
-    one trunk."""
-
-    def __init__(self, channels: int, content: int, style: int, width: int):
-        super().__init__()
-        layers: list[nn.Module] = []
-        sizes = (channels, width, 2 * width, 4 * width, 4 * width)
-        for inputs, outputs in pairwise(sizes):
-            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(SLOPE)]
-        self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * width * 16, 256), nn.LeakyReLU(SLOPE))
-        self.content, self.style = (
-            nn.Sequential(nn.Linear(256, 256), nn.LeakyReLU(SLOPE), nn.Linear(256, size)) for size in (content, style)
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        h = self.trunk(x)
-        return self.content(h).float(), self.style(h).float()
-
-
 class Embeddings(nn.Module):
-    """Content and style of each of `count` pictures, as free parameters.
+    """Content and style of pictures, as free parameters, `contents` and `styles` of them.
 
     They are kept divided by `rate`: Adam's steps have one length whatever the scale of a parameter, so
     embeddings move that many times faster than the nets.
     """
 
-    def __init__(self, count: int, content: int, style: int, rate: float):
+    def __init__(self, contents: int, styles: int, content: int, style: int, rate: float):
         super().__init__()
         self.rate = rate
-        self.content, self.style = (nn.Parameter(torch.empty(count, size)) for size in (content, style))
+        self.content = nn.Parameter(torch.empty(contents, content))
+        self.style = nn.Parameter(torch.empty(styles, style))
         for table in (self.content, self.style):
             nn.init.uniform_(table, -0.05 / rate, 0.05 / rate)  # [LORD]
-
-
-def standardised(h: Tensor, dims: tuple[int, ...], floor: float = 1e-5) -> Tensor:
-    """h with mean 0 and variance 1 over `dims`, in full precision. A variance near `floor` stays below 1."""
-    h = h.float()
-    return (h - h.mean(dims, keepdim=True)) / (h.var(dims, correction=0, keepdim=True) + floor).sqrt()
 
 
 @register
@@ -182,7 +119,7 @@ class CSDisMo(Method):
         link="https://arxiv.org/abs/2102.10544",
     )
     Config = Config
-    training_only: ClassVar[tuple[str, ...]] = ("embeddings",)
+    training_only: ClassVar[tuple[str, ...]] = ("embeddings", "critic")
     stored: ClassVar[torch.dtype] = torch.float16
 
     def __init__(self, config: Config, channels: int):
@@ -190,15 +127,22 @@ class CSDisMo(Method):
         self.config = config
         self.channels = channels
         self.code_size = config.content + config.style
-        self.encoders = Encoders(channels, config.content, config.style, config.encoder_width)
+        blind, width = config.style_from == "patches", config.encoder_width
+        patches = Patches(channels, config.style, width, config.window, config.turns) if blind else None
+        self.encoders = Encoders(channels, config.content, config.style, width, patches)
         self.synthesis = Synthesis(config.content, config.style, channels, config.decoder_width, config.fusion)
         count = config.images if config.embedded else 0
-        self.embeddings = Embeddings(count, config.content, config.style, config.embedding_rate)
+        self.embeddings = Embeddings(count, 0 if blind else count, config.content, config.style, config.embedding_rate)
+        critic = config.embedded and config.critic_weight > 0
+        self.critic = Critic(channels, width, config.window, config.turns) if critic else None
         self.register_buffer("centre", torch.zeros(config.content))         # of contents, and a root of their
         self.register_buffer("spread", torch.eye(config.content))           # covariance: what new ones come from
         self.register_buffer("usual", torch.ones(()))                       # root mean square error
         self.register_buffer("fidelity", torch.zeros(2))                    # dB by embeddings, by encoders
         self.register_buffer("images", None, persistent=False)              # (M, C, 64, 64) uint8, with embeddings
+        self.register_buffer("owners", None, persistent=False)              # (M,) groups, if these share styles
+        for name in ("sizes", "first", "mates"):                            # of each group, how many, and where
+            self.register_buffer(name, None, persistent=False)              # they are in the list (M,) of them all
         self.perceptual: Perceptual | None = None                           # only in training
 
     @property
@@ -227,9 +171,12 @@ class CSDisMo(Method):
         content, style = code.split([self.config.content, self.config.style], 1)
         return self.draw(self.share(content), style)
 
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, 64, 64) in [0, 1] -> normalised contents (B, content) and styles (B, style)."""
-        content, style = self.encoders(x)
+    def read(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Images (B, C, 64, 64) in [0, 1] -> normalised contents (B, content) and styles (B, style).
+
+        generator: of the windows through which styles are read in training, where they are read so.
+        """
+        content, style = self.encoders(x, generator)
         return self.share(content), style
 
     def draw(self, content: Tensor, style: Tensor) -> Tensor:
@@ -240,10 +187,15 @@ class CSDisMo(Method):
         """Contents (B, content) normalised one by one, where that is how they share a distribution."""
         return standardised(content, (1,), SMALL) if self.config.shared == "image" else content
 
-    def embedded(self, pick: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised contents and styles of the pictures numbered `pick` (B,)."""
+    def embedded(self, pick: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised contents and styles of the pictures numbered `pick` (B,); generator as of `read`."""
         table, rate = self.embeddings, self.config.embedding_rate
-        content, style = rate * table.content[pick], rate * table.style[pick]
+        content = rate * table.content[pick]
+        if self.config.style_from == "patches":
+            style = self.encoders.style(noisy(self.images[pick].float() / 255, self.config.pixel_noise, generator),
+                                        generator).float()
+        else:
+            style = rate * table.style[pick if self.owners is None else self.owners[pick]]
         if self.config.shared == "population":
             everyone = rate * table.content[:len(self.images)]
             content = (content - everyone.mean(0)) / (everyone.var(0, correction=0) + SMALL).sqrt()
@@ -272,6 +224,17 @@ class CSDisMo(Method):
             self.perceptual = Perceptual().to(some.device, memory_format=torch.channels_last)
             self.perceptual.calibrate(some.float() / 255)
 
+    @property
+    def asks(self) -> str:
+        return self.config.groups
+
+    def group(self, classes: Callable[[int], Tensor]) -> None:
+        if not self.config.embedded or self.config.style_from != "embeddings":
+            raise ValueError("--groups shares embeddings of style, and there are none.")
+        self.owners = classes(self.config.images).unique(return_inverse=True)[1]
+        self.sizes, self.mates = self.owners.bincount(), self.owners.argsort(stable=True)
+        self.first = self.sizes.cumsum(0) - self.sizes
+
     @torch.no_grad()
     def finish(self, pictures: Callable[[int], Tensor]) -> None:
         from engine.metrics import psnr  # what only training needs must not slow down the start of the page
@@ -295,43 +258,91 @@ class CSDisMo(Method):
         read, while those learn to read the embeddings, which stay as they are.
 
         'pixels' and 'features' are the distance, 'decay' is the mean squared length of styles, 'content' and
-        'style' are the encoders' squared errors, 'consistency' those on swapped pictures.
+        'style' are the encoders' squared errors, 'consistency' those on swapped pictures, 'critic' is what the
+        critic learns and 'verdict' what it teaches.
         """
         config = self.config
-        noisy = lambda h, spread: h + spread * like(h, generator)  # noqa: E731
         if not config.embedded:
-            content, style = self.read(noisy(x, config.pixel_noise))
-            return self.drawn(noisy(content, config.content_noise), noisy(style, config.style_noise), x, style)
+            x = self.disturbed(x, generator)
+            codes = self.read(noisy(x, config.pixel_noise, generator), generator)
+            return self.drawn(*codes, x, generator, held=True)
 
+        blind = config.style_from == "patches"
         pick = torch.randint(len(self.images), (len(x),), generator=generator, device=x.device)
         known = self.images[pick].float() / 255
-        content, style = self.embedded(pick)
+        content, style = self.embedded(pick, generator)
         if stage == 0:
-            terms = self.drawn(noisy(content, config.content_noise), noisy(style, config.style_noise), known, style)
+            terms = self.drawn(content, style, known, generator, held=True)
+        elif self.owners is None:
+            x = self.disturbed(x, generator)
+            terms = self.drawn(*self.read(noisy(x, config.pixel_noise, generator), generator), x, generator, blind)
         else:
-            terms = self.drawn(*self.read(noisy(x, config.pixel_noise)), x)
-        content, style = content.detach(), style.detach()
-        codes = self.read(noisy(known, config.pixel_noise))
-        terms |= {"content": mse_loss(codes[0], content), "style": mse_loss(codes[1], style)}
-        if stage == 0:
-            return terms | {"loss": terms["loss"] + terms["content"] + terms["style"]}
-
-        other = style.roll(1, 0)
-        with torch.no_grad():
+            terms = self.exchanged(pick, generator)
+        codes = self.read(noisy(known, config.pixel_noise, generator))
+        content, style = content.detach(), (codes[1] if blind else style).detach()
+        terms["content"] = mse_loss(codes[0], content)
+        errors = terms["content"]
+        if not blind:
+            terms["style"] = mse_loss(codes[1], style)
+            errors = errors + terms["style"]
+        loss = terms["loss"] + (1 if stage == 0 else config.code_weight) * errors
+        if stage == 0 and config.swaps_teach == "encoders" and self.critic is None:
+            return terms | {"loss": loss}
+        other, giver = style.roll(1, 0), known.roll(1, 0)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (
+                config.swaps_teach != "encoders" or self.critic is not None)):
             swapped = self.draw(content, other)
-        again = self.read(swapped)
-        terms["consistency"] = mse_loss(again[0], content) + mse_loss(again[1], other)
-        loss = terms["loss"] + config.code_weight * (terms["content"] + terms["style"])
-        return terms | {"loss": loss + config.consistency_weight * terms["consistency"]}
+        if stage > 0 or config.swaps_teach != "encoders":
+            terms["consistency"] = self.consistency(swapped, content, other, generator)
+            loss = loss + config.consistency_weight * terms["consistency"]
+        if self.critic is not None:
+            swapped, known, giver = (noisy(h, config.pixel_noise, generator) for h in (swapped, known, giver))
+            terms["critic"] = self.critic.lesson(swapped, known, giver, generator)
+            terms["verdict"] = self.critic.verdict(swapped, giver, generator)
+            loss = loss + terms["critic"] + config.critic_weight * terms["verdict"]
+        return terms | {"loss": loss}
 
-    def drawn(self, content: Tensor, style: Tensor, x: Tensor, held: Tensor | None = None) -> dict[str, Tensor]:
-        """The distance of what contents and styles look like from images x, and the decay of styles `held` in
-        bounds, if any: 'loss' and its terms."""
-        shown = self.draw(content, style)
+    def exchanged(self, pick: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """As `drawn`, of the pictures numbered `pick` (B,), each with the style that is read from another one of its
+        group. Both are disturbed alike."""
+        group = self.owners[pick]
+        share = torch.rand(len(pick), generator=generator, device=pick.device)
+        place = torch.minimum((share * self.sizes[group]).long(), self.sizes[group] - 1)
+        mate = self.mates[self.first[group] + place]
+        both = torch.cat([self.images[pick], self.images[mate]], 1).float() / 255
+        x, other = self.disturbed(both, generator).chunk(2, 1)
+        content, _ = self.read(noisy(x, self.config.pixel_noise, generator))
+        _, style = self.read(noisy(other, self.config.pixel_noise, generator))
+        return self.drawn(content, style, x, generator)
+
+    def consistency(self, swapped: Tensor, content: Tensor, style: Tensor, generator: Generator) -> Tensor:
+        """Squared errors of what is read of pictures that were made of contents and styles; `swaps_teach` says who
+        learns from them."""
+        taught = self.config.swaps_teach
+        x = noisy(swapped.detach() if taught == "encoders" else swapped, self.config.pixel_noise, generator)
+        told = frozen(self.encoders, x) if taught == "generator" else self.encoders(x)
+        return mse_loss(self.share(told[0]), content) + mse_loss(told[1], style)
+
+    def disturbed(self, x: Tensor, generator: Generator) -> Tensor:
+        """Images as the second stage has them: warped and thicker or thinner, if at all."""
+        x = warped(x, self.config.augment, generator) if self.config.augment else x
+        return thickened(x, self.config.thicken, generator) if self.config.thicken else x
+
+    def drawn(self, content: Tensor, style: Tensor, x: Tensor, generator: Generator, held: bool = False
+              ) -> dict[str, Tensor]:
+        """The distance of what contents and styles, made noisy, look like from images x, and the decay of styles if
+        these are `held` in bounds: 'loss' and its terms."""
+        config = self.config
+        shown = self.draw(noisy(content, config.content_noise, generator), noisy(style, config.style_noise, generator))
         features = pyramid if self.perceptual is None else self.perceptual
         terms = {"pixels": (shown - x).abs().mean(), "features": features(shown, x).mean()}
-        loss = terms["pixels"] + self.config.feature_weight * terms["features"]
-        if held is not None:
-            terms["decay"] = (held**2).sum(1).mean()
-            loss = loss + self.config.style_decay * terms["decay"]
+        loss = terms["pixels"] + config.feature_weight * terms["features"]
+        if held:
+            terms["decay"] = (style**2).sum(1).mean()
+            loss = loss + config.style_decay * terms["decay"]
         return {"loss": loss} | terms
+
+
+def noisy(h: Tensor, spread: float, generator: Generator | None) -> Tensor:
+    """h with Gaussian noise of standard deviation `spread`; as it is without a generator."""
+    return h if generator is None else h + spread * like(h, generator)

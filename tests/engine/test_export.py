@@ -130,6 +130,16 @@ def test_the_card_says_what_where_and_how(tmp_path):
         assert f"| {name} | {value:g} |" in card
 
 
+def test_the_card_tells_of_weak_labels(tmp_path, monkeypatch):
+    write(tmp_path / "without", tiny_vae(), Tiny())
+    monkeypatch.setattr(VAE, "asks", "kind")
+    write(tmp_path / "with", tiny_vae(), Tiny())
+    without, told = (" ".join((tmp_path / name / "card.md").read_text().split()) for name in ("without", "with"))
+    assert "Trained without labels by" in without and "used for measuring only: kind, size" in without
+    assert "Trained with weak labels, which pictures are alike in 'kind', by" in told
+    assert "used for measuring only but for kind: kind, size" in told and "without labels" not in told
+
+
 @pytest.mark.parametrize(("seed", "row", "other"), [(3, "333.2", "555.5"), (5, "555.5", "333.2")])
 def test_the_card_has_the_last_row_of_its_own_seed(tmp_path, seed, row, other):
     write(tmp_path, tiny_vae(), Tiny(), seed)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.data import DataError, Dataset, Grid, load, materialise
+from engine.data import DataError, Dataset, Grid, KnownFactor, load, materialise, sample, sample_classes, split
 from engine.data.folder import ImageFolder
 
 
@@ -91,3 +91,21 @@ def test_materialise_shows_progress_only_when_it_takes_long(capsys: pytest.Captu
     assert capsys.readouterr().err == ""
     materialise(Ramp(), torch.arange(5), "cpu", batch=4)
     assert "ramp: 0.00 GB to cpu" in capsys.readouterr().err
+
+
+def test_classes_are_those_of_the_sampled_pictures():
+    class Digits(Ramp):
+        factors = KnownFactor("tens", tuple(range(10))), KnownFactor("ones", tuple(range(10))), KnownFactor("free")
+
+        def labels(self, index: torch.Tensor) -> torch.Tensor:
+            return torch.stack([index // 10, index % 10, index / 7], 1).float()
+
+    data = Digits()
+    for count in (30, 1000):
+        numbers = sample(data, count, "cpu")[:, 0, 0, 0].long()
+        assert len(numbers) == min(count, 98) and not set(numbers.tolist()) & set(split(100)[1].tolist())
+        assert torch.equal(sample_classes(data, "ones", count, "cpu"), numbers % 10)
+        assert torch.equal(sample_classes(data, "tens", count, "cpu"), numbers // 10)
+    for name in ("free", "other"):
+        with pytest.raises(ValueError, match="but tens, ones"):
+            sample_classes(data, name, 30, "cpu")

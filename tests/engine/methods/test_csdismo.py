@@ -6,8 +6,11 @@ import torch
 from torch import nn
 
 from engine import checkpoint, factors, swaps, train
+from engine.data import split
+from engine.fusion import Affine
 from engine.method import Slot
-from engine.methods.csdismo import Affine, Config, CSDisMo, Embeddings, standardised
+from engine.methods.csdismo import Config, CSDisMo, Embeddings
+from tests.engine.test_method import Blind
 from tests.tiny import gradients, noise, seeded
 
 CONTENT, STYLE = 6, 5
@@ -39,43 +42,6 @@ def codes(model, count=4, seed=0):
 
 
 # --- the affine transform of content by style
-
-def test_style_transforms_a_vector_as_in_the_figure():
-    affine, h, style = Affine(2, 3), torch.randn(4, 3), torch.randn(4, 2)
-    with torch.no_grad():
-        affine.map.weight.copy_(torch.tensor([[1.0, 0], [0, 2], [0, 0], [0, 0], [3, 0], [0, 1]]))
-        affine.map.bias.copy_(torch.tensor([0.0, 0, 0.5, 1, 0, 0]))
-    a, b = style.T
-    sigma = torch.stack([1 + a, 1 + 2 * b, 1.5 * torch.ones(4)], 1)
-    mu = torch.stack([torch.ones(4), 3 * a, b], 1)
-    torch.testing.assert_close(affine(h, style), sigma * h + mu)
-
-
-def test_style_transforms_every_place_of_a_map_alike():
-    affine, h, style = Affine(5, 3), torch.randn(4, 3, 6, 7), torch.randn(4, 5)
-    whole = affine(h, style)
-    for y, x in ((0, 0), (5, 6), (2, 3)):
-        torch.testing.assert_close(whole[:, :, y, x], affine(h[:, :, y, x], style))
-
-
-def test_standardised_has_mean_zero_and_variance_one():
-    for shape, dims in (((4, 3, 6, 7), (2, 3)), ((4, 50), (1,))):
-        h = 5 + 3 * torch.randn(shape, generator=seeded())
-        flat = standardised(h, dims)
-        assert flat.mean(dims).abs().max() < 1e-5
-        torch.testing.assert_close(flat.var(dims, correction=0), torch.ones_like(flat.mean(dims)), atol=1e-4, rtol=0)
-
-
-def test_after_a_layer_maps_have_the_statistics_that_style_says():
-    layer = fresh().synthesis.layers[0]
-    h, style = torch.randn(4, 16, 4, 4, generator=seeded()), torch.randn(4, STYLE, generator=seeded(1))
-    out = layer(h, style)
-    scale, shift = layer.affine.map(style).chunk(2, 1)
-    assert out.shape == (4, 16, 8, 8)
-    torch.testing.assert_close(out.mean((2, 3)), shift, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(out.var((2, 3), correction=0).sqrt(), (1 + scale).abs(), atol=1e-2, rtol=1e-2)
-    torch.testing.assert_close(layer(3 * h, style).mean((2, 3)), shift, atol=1e-4, rtol=1e-4)
-
 
 @pytest.mark.parametrize("fusion", ["layers", "vector"])
 def test_style_enters_by_the_affine_transform_alone(fusion):
@@ -216,7 +182,8 @@ def test_embeddings_draw_their_pictures_first():
 
 
 def test_then_encoders_draw_the_given_pictures_and_learn_the_embeddings():
-    model, x = fresh(pixel_noise=0.0, code_weight=3.0, consistency_weight=0.2), images()
+    quiet = {"content_noise": 0.0, "style_noise": 0.0, "pixel_noise": 0.0}
+    model, x = fresh(**quiet, code_weight=3.0, consistency_weight=0.2), images()
     terms = model.loss(x, torch.tensor(UNTIL), seeded(), stage=1)
     assert set(terms) == {"loss", "pixels", "features", "content", "style", "consistency"}
     pixels, features = by_hand(model, model.draw(*model.read(x)), x)
@@ -260,19 +227,22 @@ def test_embeddings_rest_in_the_second_stage_and_swaps_teach_the_encoders_only()
     assert all(g is not None for g in gradients(terms["loss"], model.synthesis).values())
 
 
-@pytest.mark.parametrize("options", [{}, {"fusion": "vector"}, {"shared": "population"}, {"shared": "none"}])
+@pytest.mark.parametrize("options", [{}, {"fusion": "vector"}, {"shared": "population"}, {"shared": "none"},
+                                     {"style_from": "patches"}])
 def test_every_parameter_gets_a_gradient(options):
     model = fresh(**options)
     model.loss(images(), torch.tensor(0), seeded())["loss"].backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
+        if parameter.numel():
+            assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
 
 
-def test_noise_is_on_content_and_style_alone():
+@pytest.mark.parametrize("stage", [0, 1])
+def test_noise_is_on_content_and_style_in_both_stages(stage):
     def shown(model):
         seen = []
         draw, model.draw = model.draw, lambda c, s: (seen.append((c, s)), draw(c, s))[1]
-        model.loss(images(), torch.tensor(0), seeded())
+        model.loss(images(), torch.tensor(0), seeded(), stage)
         return seen[0]
 
     (c, s), (noisy_c, noisy_s) = (shown(fresh(content_noise=a, style_noise=b)) for a, b in ((0.0, 0.0), (0.3, 0.1)))
@@ -287,6 +257,110 @@ def test_without_embeddings_it_is_an_autoencoder():
     terms = model.loss(images(), torch.tensor(0), seeded())
     assert set(terms) == {"loss", "pixels", "features", "decay"}
     assert all(g.any() for g in gradients(terms["pixels"], model.encoders).values())
+
+
+def test_with_all_taught_the_generator_learns_from_swaps_in_both_stages_and_embeddings_do_not():
+    model = fresh(swaps_teach="all")
+    for stage in (0, 1):
+        term = model.loss(images(), torch.tensor(0), seeded(), stage)["consistency"]
+        assert all(g is None for g in gradients(term, model.embeddings).values())
+        assert all(g.any() for g in gradients(term, model.synthesis).values())
+        assert all(g.any() for g in gradients(term, model.encoders).values())
+    assert "consistency" not in fresh().loss(images(), torch.tensor(0), seeded())
+
+
+def test_the_generator_alone_may_learn_from_how_swaps_are_read():
+    model = fresh(swaps_teach="generator")
+    for stage in (0, 1):
+        term = model.loss(images(), torch.tensor(0), seeded(), stage)["consistency"]
+        assert all(g is None for part in (model.embeddings, model.encoders) for g in gradients(term, part).values())
+        assert all(g.any() for g in gradients(term, model.synthesis).values())
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_critic_teaches_the_generator_and_learns_by_itself(stage):
+    model = fresh(critic_weight=0.3)
+    without = fresh()
+    without.load_state_dict(model.state_dict(), strict=False)
+    terms, plain = (m.loss(images(), torch.tensor(0), seeded(), stage) for m in (model, without))
+    assert set(terms) - set(plain) == {"critic", "verdict"} and ("consistency" in terms) == (stage == 1)
+    rest = terms["loss"] - terms["critic"] - 0.3 * terms["verdict"]
+    torch.testing.assert_close(rest, plain["loss"], atol=1e-4, rtol=1e-4)
+    for part in (model.embeddings, model.encoders, model.synthesis):
+        assert all(g is None for g in gradients(terms["critic"], part).values())
+    assert all(g is not None for g in gradients(terms["critic"], model.critic).values())
+    for part in (model.embeddings, model.encoders, model.critic):
+        assert all(g is None for g in gradients(terms["verdict"], part).values())
+    assert all(g.any() for g in gradients(terms["verdict"], model.synthesis).values())
+    if stage:  # its picture teaches the generator, how it is read still the encoders only
+        assert all(g is None for g in gradients(terms["consistency"], model.synthesis).values())
+
+
+def test_only_the_second_stage_disturbs_pictures_and_draws_them_disturbed(monkeypatch):
+    quiet = {"content_noise": 0.0, "style_noise": 0.0, "pixel_noise": 0.0}
+    monkeypatch.setattr("engine.methods.csdismo.warped", lambda x, strength, _: x.flip(3) * strength)
+    monkeypatch.setattr("engine.methods.csdismo.thickened", lambda x, strength, _: x + strength)
+    plain, model, x = fresh(**quiet), fresh(**quiet, augment=0.5, thicken=0.25), images()
+    first = [m.loss(x, torch.tensor(0), seeded())["loss"] for m in (plain, model)]
+    assert first[0] == first[1]
+    terms, other = model.loss(x, torch.tensor(UNTIL), seeded(), 1), 0.5 * x.flip(3) + 0.25
+    pixels, features = by_hand(model, model.draw(*model.read(other)), other)
+    torch.testing.assert_close(terms["pixels"], pixels)
+    torch.testing.assert_close(terms["features"], features)
+
+
+# --- styles that a net reads
+
+def test_a_style_that_is_read_has_no_embeddings_and_learns_from_the_first_step():
+    model = fresh(style_from="patches")
+    assert model.embeddings.style.numel() == 0 and model.embeddings.content.shape == (12, CONTENT)
+    terms = model.loss(images(), torch.tensor(0), seeded())
+    assert "style" not in terms and "decay" in terms
+    found = gradients(terms["features"], model.encoders)
+    assert {name.split(".")[0] for name, g in found.items() if g is not None and g.any()} == {"style"}
+    content, style = model.embedded(torch.arange(12))
+    torch.testing.assert_close(style, model.read(model.images.float() / 255)[1])
+    second = model.loss(images(), torch.tensor(UNTIL), seeded(), stage=1)
+    assert {"content", "consistency", "decay"} <= set(second) and "style" not in second
+
+
+# --- groups, which are weak labels
+
+def grouped(**options):
+    model = fresh(**options)
+    model.group(lambda count: torch.tensor([5, 5, 9, 5, 9, 9, 5, 2, 2, 9, 5, 2])[:count])
+    return model
+
+
+def test_pictures_of_a_group_share_their_style_and_not_their_content():
+    model = grouped()
+    content, style = model.embedded(torch.arange(12))
+    assert len(style.unique(dim=0)) == 3 and len(content.unique(dim=0)) == 12
+    assert torch.equal(style[[0, 1, 3, 6, 10]], style[:1].expand(5, -1))
+    assert torch.equal(style[[2, 4, 5, 9]], style[2:3].expand(4, -1)) and torch.equal(style[7], style[11])
+    model.loss(images(), torch.tensor(0), seeded())["loss"].backward()
+    assert set((model.embeddings.style.grad.abs().sum(1) > 0).nonzero().flatten().tolist()) == {0, 1, 2}
+
+
+def test_in_the_second_stage_a_picture_is_drawn_with_a_style_read_from_another_of_its_group(monkeypatch):
+    model, seen = grouped(pixel_noise=0.0), []
+    read = model.read
+    monkeypatch.setattr(model, "read", lambda x, *rest: (seen.append(x), read(x, *rest))[1])
+    pick = torch.arange(12).repeat(20)
+    model.exchanged(pick, seeded())
+    pictures = model.images.float() / 255
+    assert torch.equal(seen[0], pictures[pick])
+    number = (seen[1][:, None] == pictures).flatten(2).all(2).int().argmax(1)
+    groups = model.owners
+    assert torch.equal(groups[number], groups[pick])
+    pairs = set(zip(pick.tolist(), number.tolist(), strict=True))
+    assert pairs == {(a, b) for a in range(12) for b in range(12) if groups[a] == groups[b]}  # each other, and itself
+
+
+def test_groups_need_embeddings_of_style():
+    for options in ({"embedded": False}, {"style_from": "patches"}):
+        with pytest.raises(ValueError, match="shares embeddings"):
+            grouped(**options)
 
 
 def test_features_of_a_net_need_its_weights(monkeypatch, tmp_path):
@@ -313,10 +387,24 @@ def test_features_of_a_net_take_the_place_of_the_pyramid(monkeypatch):
     assert not [name for name in model.state_dict() if "perceptual" in name]
 
 
+@pytest.mark.parametrize("model", [
+    fresh(style_from="patches", swaps_teach="all", critic_weight=0.1, augment=1.0, thicken=1.0),
+    fresh(swaps_teach="generator"), grouped(swaps_teach="all", augment=1.0, thicken=1.0),
+], ids=["patches", "generator", "groups"])
+@pytest.mark.parametrize("stage", [0, 1])
+def test_its_options_can_be_recorded_and_draw_from_the_generator_alone(model, stage):
+    state, losses = torch.get_rng_state(), []
+    for _ in range(2):
+        with Blind():
+            losses.append(model.loss(images(), torch.tensor(0), seeded(), stage)["loss"])
+            losses[-1].backward()
+    assert losses[0] == losses[1] and losses[0].isfinite() and torch.equal(torch.get_rng_state(), state)
+
+
 # --- learning, saving, going on
 
 def test_embeddings_move_faster_than_nets():
-    table = Embeddings(3, 4, 2, 10.0)
+    table = Embeddings(3, 3, 4, 2, 10.0)
     assert table.content.abs().max() <= 0.005
     optimizer = torch.optim.Adam(table.parameters(), lr=1e-3)
     (10.0 * table.content).sum().backward()
@@ -345,7 +433,7 @@ def test_embeddings_come_to_draw_their_pictures_and_encoders_to_read_them():
         model.loss(x, step, generator, stage)["loss"].backward()
         optimizer.step()
     spread = ((x - x.mean(0)) ** 2).mean()
-    assert drawn < 0.5 * spread
+    assert drawn < 0.6 * spread
     assert ((model.decode(model.encode(x)) - x) ** 2).mean() < 0.5 * spread  # the second stage undid nothing
     model.finish(lambda count: model.images[:count])
     by_embeddings, by_encoders = model.fidelity.tolist()
@@ -356,12 +444,12 @@ def test_embeddings_come_to_draw_their_pictures_and_encoders_to_read_them():
 
 
 def test_a_model_folder_has_no_embeddings_and_is_small(trained):
-    config = Config(**TINY | {"embeddings_until": UNTIL})
+    config = Config(**TINY | {"embeddings_until": UNTIL, "critic_weight": 0.1})
     folder, terms = trained(CSDisMo, config)
     assert {"decay"} <= set(terms[UNTIL - 1]) and {"consistency"} <= set(terms[UNTIL])
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     assert all(t.dtype == torch.float16 for t in weights.values())
-    assert not [name for name in weights if name.startswith(("embeddings", "images", "perceptual"))]
+    assert not [name for name in weights if name.startswith(("embeddings", "critic", "images", "perceptual"))]
     model, table, loaded = checkpoint.load(folder)
     assert not hasattr(model, "embeddings") and len(table) == 8
     assert "mig" not in loaded["figures"]
@@ -405,3 +493,15 @@ def test_its_pictures_are_numbered_the_same_at_every_start(pictures):
     first, second = (train.Trainer(CSDisMo, Config(**TINY), numbers, dataset, torch.device("cpu")) for _ in range(2))
     assert torch.equal(first.runs[0].model.images, second.runs[0].model.images)
     assert len(first.runs[0].model.images) == 12 and not math.isnan(first.runs[0].model.images.float().mean())
+
+
+def test_a_run_is_told_groups_by_the_name_of_a_factor(tmp_path):
+    options = train.Plan(data="glyphs", batch=4, device="cpu", out=tmp_path)
+    dataset, config = train.load("glyphs"), Config(**TINY | {"images": 40, "groups": "letter"})
+    model = train.Trainer(CSDisMo, config, options, dataset, torch.device("cpu")).runs[0].model
+    index, _ = split(len(dataset))
+    letters = {picture.numpy().tobytes(): number % 26 for picture, number in
+               zip(dataset.images(index), index.tolist(), strict=True)}
+    told = [letters[picture.numpy().tobytes()] for picture in model.images]
+    assert model.asks == "letter" and CSDisMo(Config(**TINY), 1).asks == ""
+    assert len(set(zip(told, model.owners.tolist(), strict=True))) == len(set(told)) == len(model.sizes) > 10
