@@ -27,7 +27,7 @@ from engine.names import LONGEST, SEEN, Evidence, Name
 from engine.serve import MODELS
 
 BASES = 32              # pictures that every factor is tried on
-LABELLED = 1000         # pictures whose readings are held against their labels, none of them trained on
+LABELLED = 1000         # pictures whose readings are held against their labels; held-out ones first
 BINS = 20               # of a continuous label
 FEW = 20                # pictures that every class of a label needs on average
 
@@ -206,9 +206,11 @@ def measure(method: Method, table: Iterable[Factor], bases: Tensor, codes: Tenso
 
 @lru_cache(maxsize=1)
 def _sample(data: str) -> tuple[Dataset, Tensor, Tensor]:
-    """A data set, with LABELLED of its held-out images (N, C, 64, 64) uint8 and their numbers."""
+    """A data set, with LABELLED of its images (N, C, 64, 64) uint8 and their numbers: held-out ones, and where these
+    are too few, training images after them."""
     dataset = load(data)
-    number = split(len(dataset))[1][:LABELLED]
+    trained, held_out = split(len(dataset))
+    number = torch.cat([held_out, trained])[:LABELLED]
     return dataset, dataset.images(number), number
 
 

@@ -15,6 +15,7 @@ which the model keeps as `spectrum`, tell how well that fits.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -51,6 +52,7 @@ class LocalIsometry(Method):
         link="https://papers.neurips.cc/paper_files/paper/2021/hash/29586cb449c90e249f1f09a0a4ee245a-Abstract.html",
     )
     Config = Config
+    stored: ClassVar[torch.dtype] = torch.float16
 
     def __init__(self, config: Config, channels: int):
         super().__init__()
