@@ -1,5 +1,6 @@
 """Why a factor is called what it is called: its measurements as a table that opens below the sliders."""
 
+from collections.abc import Sequence
 from html import escape
 
 from app.session import sliders
@@ -42,6 +43,14 @@ def _lines(texts: list[str]) -> str:
     return "".join(f"<div>{escape(text)}</div>" for text in texts)
 
 
+def halves(shares: Sequence[Sequence[float]]) -> str:
+    """Where a map of shares lies, rows from the top, in words."""
+    size = len(shares)
+    upper = sum(map(sum, shares[:size // 2]))
+    left = sum(sum(row[:size // 2]) for row in shares)
+    return f"{upper:.0%} of it in the upper half, {left:.0%} in the left half"
+
+
 def _heat(name: Name) -> str:
     """The map of where as a small picture; its words are for those who cannot see it."""
     size, most = len(name.where), max(max(row) for row in name.where) or 1
@@ -49,7 +58,5 @@ def _heat(name: Name) -> str:
         f'<rect x="{x}" y="{y}" width="1" height="1" fill-opacity="{share / most:.2f}"/>'
         for y, row in enumerate(name.where) for x, share in enumerate(row)
     )
-    upper = sum(map(sum, name.where[:size // 2]))
-    left = sum(sum(row[:size // 2]) for row in name.where)
-    words = f"{upper:.0%} of it in the upper half, {left:.0%} in the left half"
+    words = halves(name.where)
     return f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{words}"><title>{words}</title>{tiles}</svg>'

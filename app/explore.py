@@ -68,6 +68,8 @@ class Explore:
                 gr.HTML(mix, apply_default_css=False, elem_id="mix", js_on_load=None)
                 dials = sessions.dials(model, base)
                 self.sliders = [slider(dials[i] if i < len(dials) else None, i) for i in range(MAX_SLIDERS)]
+                panel = (STATIC / "fields.html").read_text(encoding="utf-8")
+                gr.HTML(panel, apply_default_css=False, elem_id="fields", js_on_load=None)
                 self.evidence = gr.HTML(evidence(known), apply_default_css=False, elem_id="evidence")
 
         self.outputs = [self.canvas, self.samples, self.caption, self.evidence, *self.sliders]
@@ -193,9 +195,10 @@ def caption(model: Model) -> str:
     """What is known about a model, in three sentences of HTML."""
     paper = model.paper
     order = "in the order in which it learnt them" if model.ordered else "by the size of their effect"
+    labels = f"with weak labels, which pictures are alike in {escape(model.told)}" if model.told else "without labels"
     measured = "; ".join(text.format(model.figures[name]) for name, text in FIGURES.items() if name in model.figures)
     return (
-        f"<p><b>{escape(model.title)}</b>, trained on {escape(data_title(model))} without labels"
+        f"<p><b>{escape(model.title)}</b>, trained on {escape(data_title(model))} {labels}"
         f'{"; " + measured if measured else ""}. Its factors stand {order}.</p>'
         f'<p>{escape(paper.authors)} ({paper.year}): '
         f'<a href="{escape(paper.link)}" target="_blank" rel="noopener">{escape(paper.title)}</a>.</p>'

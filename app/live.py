@@ -18,6 +18,8 @@ from typing import Any
 import gradio as gr
 
 from app import pictures
+from app.closer import far, fitter, warning
+from app.fields import painter
 from app.leak import meter
 from app.mix import mixer
 from app.session import Ask, Sessions, parse, sliders
@@ -28,7 +30,8 @@ STATIC = Path(__file__).parent / "static"
 FILM = 9        # frames of the film under a slider
 STRIP = 33      # frames of the film that is scrubbed; cross-faded they are 57 dB from the true pictures
 
-SCRIPTS = ("reel.js", "history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js", "mix.js", "live.js")
+SCRIPTS = ("reel.js", "history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js", "mix.js", "fields.js",
+           "stops.js", "closer.js", "live.js")
 
 
 def script(*names: str) -> str:
@@ -67,7 +70,7 @@ def lanes(sessions: Sessions) -> list[Callable[[Any], dict]]:
             engine, ask.model, sessions.edited(ask), request.get("axes"), request.get("count"), (ask.page, "plane"),
         ))
 
-    return [films, strip, frame, plane, meter(sessions), mixer(sessions)]
+    return [films, strip, frame, plane, meter(sessions), mixer(sessions), painter(sessions), fitter(sessions)]
 
 
 def answered(request: Any, work: Callable[[Ask], Any]) -> dict:
@@ -106,8 +109,13 @@ def view(
     plain = sessions.draw(Ask(model, base, {}))
     image = sessions.draw(Ask(model, base, edits)) if edits else plain
     original = sessions.original(base)
+    known = sessions.engine.model(model)
+    strange = far(sessions, model, [base])
     return {
         "model": model,
+        "warning": warning(sessions, model, "Your picture", strange[base]) if strange else "",
+        "ways": list(known.ways),
+        "divides": known.divides,
         "base": base,
         "edits": edits or {},
         "token": token,

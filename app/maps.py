@@ -41,7 +41,7 @@ class Found:
         codes = np.repeat(known.mean[None], len(made.codes), 0)
         codes[:, made.columns] = made.restored(made.codes)
         shown = [f for f in sliders(known) if np.isin(np.arange(*f.where), made.columns).any()]
-        values = np.stack([codes[:, slice(*f.where)] @ np.asarray(f.axis, np.float32) for f in shown] or
+        values = np.stack([f.positions(codes) for f in shown] or
                           [np.empty(len(codes))], 1)[:, :len(shown)]
         return [name_of(known, f) for f in shown], values
 

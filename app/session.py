@@ -2,11 +2,11 @@
 
 A base is a short string: "gallery:3" (a sample image of the model's data set), "picture:4711" (any
 image of it by its number), "seed:42" (a random image), "upload:<sha256>" (a user's picture, by the
-digest of its pixels) or "code:<base64url>" (a code of the model in hand as float32, for links to a
-user's picture that must work on other servers). A page sends its base and its edits with every request, so a
-server keeps nothing for a page but the pixels of uploads, in memory and never on disk. An edit sets
-one factor; a factor without an edit keeps exactly the code of the base, also where that lies outside
-the slider.
+digest of its pixels), "closer:<sha256>" (the same with a code that fits it more closely) or
+"code:<base64url>" (a code of the model in hand as float32, for links to a user's picture that must work
+on other servers). A page sends its base and its edits with every request, so a server keeps nothing for
+a page but the pixels of uploads, in memory and never on disk. An edit sets one factor; a factor without
+an edit keeps exactly the code of the base, also where that lies outside the slider.
 """
 
 import binascii
@@ -18,11 +18,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
 import numpy as np
 
-from engine import Engine, Factor, Model, Name, Refusal, gallery, pictures_of
+from engine import Engine, Factor, Model, Name, Refusal, gallery, inversion, pictures_of
 
 MAX_SLIDERS = 24
 UPLOADS = 4096              # pictures kept, 12 kB each
@@ -31,14 +31,19 @@ POSITIONS = 200             # a slider has this many to two and a half times as 
 MAX_SEED = 2**32 - 1
 SHORT, BASE_LENGTH = 100, 1029  # characters of a name in a request, and of a base
 BASE = re.compile(
-    r"gallery:(?P<index>\d{1,4})|picture:(?P<number>\d{1,9})|seed:(?P<seed>\d{1,10})|upload:(?P<digest>[0-9a-f]{64})"
-    r"|code:(?P<code>[\w-]{2,1024})", re.ASCII
+    r"gallery:(?P<index>\d{1,4})|picture:(?P<number>\d{1,9})|seed:(?P<seed>\d{1,10})"
+    r"|(?:upload|closer):(?P<digest>[0-9a-f]{64})|code:(?P<code>[\w-]{2,1024})", re.ASCII
 )
+
+UPLOAD, CLOSER = "upload:", "closer:"
+FITS = 2                    # pictures that are being fitted at a time: they share the one worker with all else
 
 OPENING = "protovae-shapes3d"  # the model a page opens with, if it is there
 START = 5                   # the sample a page opens with: its factors stand away from their ends
-DATA = {"dsprites": "dSprites", "shapes3d": "3D Shapes", "faces": "Faces", "glyphs": "Glyphs"}  # as they are written
+DATA = {"dsprites": "dSprites", "shapes3d": "3D Shapes", "faces": "Faces", "glyphs": "Glyphs",
+        "manifold-faces-pose-light-age": "One face"}  # as they are written
 
+BUSY = "Others are having pictures fitted just now; try again in a moment."
 LOST = "That picture is no longer on the server; please choose it again."
 
 
@@ -68,6 +73,7 @@ class Dial:
     maximum: float
     step: float
     neutral: float
+    stops: list[float]      # where a drag snaps to, on its steps
 
 
 class Sessions:
@@ -80,6 +86,7 @@ class Sessions:
         self.engine = engine
         self._uploads: OrderedDict[str, np.ndarray] = OrderedDict()
         self._lock = Lock()
+        self._fits = BoundedSemaphore(FITS)
         self._remembered = lru_cache(CODES)(self._compute)
 
     def start(self, model: str) -> str:
@@ -99,18 +106,20 @@ class Sessions:
     def original(self, base: str) -> np.ndarray | None:
         """The picture (64, 64, 3) uint8 that a user gave as this base; None for other bases."""
         with self._lock:
-            return self._uploads.get(base)
+            return self._uploads.get(base.replace(CLOSER, UPLOAD, 1))
 
     def portable(self, model: str, base: str) -> str | None:
         """The base that shows the same picture of `model` on any server with the same models: the code of a user's
         picture. None if that is too long for a link."""
         if self.original(base) is None:
             return base
-        data = urlsafe_b64encode(self.code(model, base).astype("<f4").tobytes()).decode().rstrip("=")
-        return f"code:{data}" if len(data) <= BASE_LENGTH - len("code:") else None
+        named = base_of(self.code(model, base))
+        return named if len(named) <= BASE_LENGTH else None
 
     def carry(self, base: str, model: str) -> str:
-        """The base to show when a page changes to `model`: the same one if the model can show it."""
+        """The base to show when a page changes to `model`: the same one if the model can show it, but as its encoder
+        reads it."""
+        base = base.replace(CLOSER, UPLOAD, 1)
         try:
             self.code(model, base)
         except Refusal:
@@ -176,6 +185,13 @@ class Sessions:
             return self.engine.codes(model, [numbers(base.removeprefix("code:"))])[0].numpy()
         if pixels is None:
             return self.engine.draw(model, whole_seed(int(base.removeprefix("seed:"))))
+        if base.startswith(CLOSER):
+            if not self._fits.acquire(blocking=False):
+                raise Refusal(BUSY)
+            try:
+                return inversion.closer(self.engine, model, pixels)
+            finally:
+                self._fits.release()
         return self.engine.encode(model, pixels[None]).get()[0]
 
 
@@ -206,6 +222,11 @@ def whole_seed(value: object) -> int:
     return int(value)
 
 
+def base_of(code: np.ndarray) -> str:
+    """The base that is a code (D,) itself."""
+    return "code:" + urlsafe_b64encode(code.astype("<f4").tobytes()).decode().rstrip("=")
+
+
 def numbers(text: str) -> np.ndarray:
     """Base64url of float32 numbers -> those numbers (D,), whatever they are; raises Refusal if it is none."""
     try:
@@ -226,12 +247,14 @@ def data_title(model: Model) -> str:
 
 def position(factor: Factor, code: np.ndarray) -> float:
     """Where a code (D,) stands along a factor."""
-    return float(np.dot(code[slice(*factor.where)], np.asarray(factor.axis, np.float32)))
+    return float(factor.positions(code[None])[0])
 
 
 def dial(factor: Factor, value: float, name: Name | None = None) -> Dial:
     """A slider for a factor whose value is now `value`; `name` is what was found to call it."""
-    note = [factor.name, f"effect {factor.evidence.get('effect', 0):.0f}", *([name.strongest] if name else [])]
+    side = factor.role if factor.role in ("content", "style") else ""
+    note = [side, factor.name, "circle" if factor.closed else "", f"effect {factor.evidence.get('effect', 0):.0f}",
+            *([name.strongest] if name else [])]
     step = round_step(factor.high - factor.low)
     digits = max(0, -math.floor(math.log10(step)))
     first, last = math.ceil(factor.low / step), math.floor(factor.high / step)
@@ -246,6 +269,7 @@ def dial(factor: Factor, value: float, name: Name | None = None) -> Dial:
         maximum=round(last * step, digits),
         step=step,
         neutral=round(neutral * step, digits),
+        stops=[round(min(max(round(stop / step), first), last) * step, digits) for stop in factor.stops],
     )
 
 

@@ -18,9 +18,11 @@ import gradio as gr
 import numpy as np
 
 from app import pictures
+from app.closer import far, fitter, warning
 from app.explore import FORMATS, PRIVATE, samples
+from app.insides import edits_of, looker, moved
 from app.live import STATIC, script
-from app.session import Sessions, sliders
+from app.session import BASE_LENGTH, SHORT, Sessions, base_of, sliders
 from app.uploads import MAX_BYTES, TOO_HEAVY, UNREADABLE, Refused, open_upload
 from engine import Factor, Model, Refusal, exchange, gallery
 
@@ -32,7 +34,6 @@ on them; the sliders go from a picture's own part to the other's. Below, every c
 MOST = 8            # contents, and styles, of the matrix
 NEW = 8             # new contents at a time
 OTHER = 12          # the sample that a page opens with as its second picture
-FAR = 1.0           # strangeness that is a reason to warn
 CLEAR = 0.2         # by which one correlation must exceed the other for a factor to belong to a side
 TILE = 64           # pixels of a picture
 
@@ -50,6 +51,7 @@ class Wish:
     content: float              # share of the other's content, 0 to 1
     style: float
     page: str
+    edits: dict[str, dict[str, float]]  # of the sliders of "a" and of "b"
 
 
 class Swap:
@@ -65,7 +67,7 @@ class Swap:
             self.stage = gr.HTML(
                 opening(sessions, model),
                 html_template=(STATIC / "swap.html").read_text("utf-8").replace("{formats}", ",".join(FORMATS)),
-                js_on_load=script("reel.js", "asking.js", "swap.js"),
+                js_on_load=script("reel.js", "asking.js", "insides.js", "swap.js"),
                 server_functions=doors(sessions), apply_default_css=False, elem_id="swap-stage",
             )
         self.outputs = [self.meaning, self.names, self.stage]
@@ -89,7 +91,8 @@ def opening(sessions: Sessions, model: str) -> str:
     return json.dumps({
         "model": model, "samples": samples(known.data), "count": count,
         "a": first, "b": f"gallery:{min(OTHER, count - 1)}" if count else "seed:1",
-        "names": styled(known), "imagines": known.imagines, "most": MOST, "bytes": MAX_BYTES, "heavy": TOO_HEAVY,
+        "names": styled(known), "imagines": known.imagines, "sided": bool(known.sides[1]), "most": MOST,
+        "bytes": MAX_BYTES, "heavy": TOO_HEAVY,
     })
 
 
@@ -160,18 +163,19 @@ def doors(sessions: Sessions) -> list[Callable[[Any], dict]]:
         return answered(request, lambda wish: crossed(sessions, wish))
 
     def imagine(request: Any) -> dict:
-        """New contents under A's style: NEW tiles."""
+        """New contents under A's style: NEW tiles, and the bases by which they can be used like any picture."""
         def work(wish: Wish) -> dict:
-            a = sessions.code(wish.model, wish.a)
+            a = moved(sessions, wish.model, wish.a, wish.edits["a"])
             codes = exchange.new_contents(engine, wish.model, a, NEW, request.get("seed"))
-            return image(engine.refine(wish.model, codes).get()[None])
+            bases = [base_of(code) for code in codes]
+            return image(engine.refine(wish.model, codes).get()[None]) | {"bases": bases}
         return answered(request, work)
 
     def take(request: Any) -> dict:
         """A file {file: base64} as a base."""
         return taken(sessions, request)
 
-    return [pair, mix, matrix, imagine, take]
+    return [pair, mix, matrix, imagine, take, looker(sessions), fitter(sessions)]
 
 
 def taken(sessions: Sessions, request: Any) -> dict:
@@ -199,39 +203,44 @@ def parse(request: Any) -> Wish:
     """A request as it came from the browser, checked; raises Refusal."""
     if not isinstance(request, dict):
         raise Refusal("A request is an object with a model and two pictures.")
-    texts = [request.get(name, "") for name in ("model", "a", "b", "page")]
+    texts = [request.get(name, "") for name in ("model", "page")]
+    bases = [request.get(name, "") for name in ("a", "b")]
     lists = [request.get(name, []) for name in ("contents", "styles", "names")]
     if not all(isinstance(column, list) for column in lists):
         raise Refusal("Further pictures, and factors, are given as lists of names.")
-    if not all(isinstance(text, str) and len(text) <= 100 for text in chain(texts, *lists)):
-        raise Refusal("Models, pictures and factors are given by their names.")
     contents, styles, names = lists
+    limits = (SHORT, chain(texts, names)), (BASE_LENGTH, chain(bases, contents, styles))
+    if not all(isinstance(text, str) and len(text) <= longest for longest, some in limits for text in some):
+        raise Refusal("Models, pictures and factors are given by their names.")
     if max(len(contents), len(styles)) > MOST - 2:
         raise Refusal(f"A matrix has at most {MOST} contents and {MOST} styles.")
-    model, a, b, page = texts
-    return Wish(model, a, b, tuple(contents), tuple(styles), names, request.get("content", 0), request.get("style", 1),
-                page)
+    return Wish(texts[0], *bases, tuple(contents), tuple(styles), names, request.get("content", 0),
+                request.get("style", 1), texts[1], edits_of(request))
+
+
+def ends(sessions: Sessions, wish: Wish) -> list[np.ndarray]:
+    """Codes (D,) of A and of B as their sliders stand."""
+    return [moved(sessions, wish.model, base, wish.edits[slot]) for slot, base in (("a", wish.a), ("b", wish.b))]
 
 
 def mixed(sessions: Sessions, wish: Wish) -> np.ndarray:
     """Codes (2, D) of both results."""
-    a, b = (sessions.code(wish.model, base) for base in (wish.a, wish.b))
+    a, b = ends(sessions, wish)
     return exchange.mixed(sessions.engine, wish.model, a, b, wish.names, wish.content, wish.style)
 
 
 def paired(sessions: Sessions, wish: Wish) -> dict:
     """What `pair` answers."""
-    a, b = (sessions.code(wish.model, base) for base in (wish.a, wish.b))
+    a, b = ends(sessions, wish)
     codes = np.stack([a, *mixed(sessions, wish), b])
     answer = sessions.engine.refine(wish.model, codes, lane=(wish.page, "pair"))
     if answer.stale:
         return {"stale": True}
     drawn = answer.get()
-    ends = [sessions.pixels(wish.model, base) for base in (wish.a, wish.b)]
-    first, last = (drawn[i] if own is None else own for i, own in zip((0, -1), ends, strict=True))
+    given = [sessions.pixels(wish.model, base) for base in (wish.a, wish.b)]
+    first, last = (drawn[i] if own is None else own for i, own in zip((0, -1), given, strict=True))
     bad = far(sessions, wish.model, [wish.a, wish.b])
-    notes = [f"{name} is far from all that this model has seen ({bad[base]:.1f} times the error that one training "
-             "picture in a hundred exceeds): trust neither its parts nor the swaps."
+    notes = [f"{warning(sessions, wish.model, name, bad[base])} Trust neither its parts nor the swaps."
              for name, base in {"A": wish.a, "B": wish.b}.items() if base in bad]
     return image(np.stack([first, *drawn, last])[None]) | {"note": " ".join(notes)}
 
@@ -239,7 +248,8 @@ def paired(sessions: Sessions, wish: Wish) -> dict:
 def crossed(sessions: Sessions, wish: Wish) -> dict:
     """What `matrix` answers."""
     rows, columns = [wish.a, wish.b, *wish.contents], [wish.a, wish.b, *wish.styles]
-    contents, styles = ([sessions.code(wish.model, base) for base in side] for side in (rows, columns))
+    both = ends(sessions, wish)
+    contents, styles = ([*both, *(sessions.code(wish.model, base) for base in side[2:])] for side in (rows, columns))
     answer = exchange.matrix(sessions.engine, wish.model, contents, styles, wish.names, lane=(wish.page, "matrix"))
     if answer.stale:
         return {"stale": True}
@@ -251,15 +261,6 @@ def crossed(sessions: Sessions, wish: Wish) -> dict:
     bad = len(far(sessions, wish.model, dict.fromkeys([*wish.contents, *wish.styles])))
     note = f"{bad} of the added pictures {'is' if bad == 1 else 'are'} far from all that this model has seen."
     return image(tiles) | {"note": note if bad else ""}
-
-
-def far(sessions: Sessions, model: str, bases: Any) -> dict[str, float]:
-    """The strangeness of those uploads among `bases` that are too far from what the model has seen."""
-    given = [base for base in bases if sessions.original(base) is not None]
-    if not given or not sessions.engine.model(model).judges:
-        return {}
-    told = exchange.strangeness(sessions.engine, model, np.stack([sessions.original(base) for base in given]))
-    return {base: float(value) for base, value in zip(given, told, strict=True) if value > FAR}
 
 
 def image(tiles: np.ndarray) -> dict:

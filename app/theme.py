@@ -8,7 +8,7 @@ FONT = [gr.themes.Font(name) for name in ("system-ui", "-apple-system", "Segoe U
 MONO = [gr.themes.Font(name) for name in ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")]
 ACCENT = gr.themes.colors.teal
 CSS = [STATIC / "style.css", STATIC / "deck.css", STATIC / "swap.css", STATIC / "exports.css", STATIC / "compare.css",
-       STATIC / "atlas.css", STATIC / "rebuild.css"]
+       STATIC / "atlas.css", STATIC / "rebuild.css", STATIC / "fields.css"]
 ICON = STATIC / "icon.svg"
 
 

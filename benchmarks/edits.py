@@ -1,19 +1,22 @@
-"""python -m benchmarks.edits [FOLDER ...]: what a diffusion model's edits are worth, quick against slow.
+"""python -m benchmarks.edits [FOLDER ...]: edits by a diffusion model, quick against slow, and the time they take.
 
 One random factor of a random held-out picture is set to a random place of its range. Compared are the
 picture while a slider moves (the quick sampler) and at rest (the slow one): PSNR, and whether reading both
 again names the same factor as the one that moved most. Then the same edits from the noise that all pictures
 share and from each picture's own, found by DDIM's inversion: how many grey levels they change the picture by.
+
+Times are of one edit at a time by the engine that serves the page, on `--device`: from the edited code to the picture's
+bytes, both ways in turn, the median of `--timed` edits after a few that do not count.
 """
 
 import argparse
 from pathlib import Path
-from time import perf_counter
+from statistics import median
 
 import torch
 from torch import Generator, Tensor
 
-from engine import checkpoint, factors
+from engine import Engine, alignment, checkpoint, factors
 from engine.data import load, split
 from engine.factors import Factor
 from engine.latent import LIMIT, LatentMethod
@@ -22,6 +25,7 @@ from engine.serve import MODELS
 
 PART = 20  # edits at a time
 ENOUGH = 28.0  # dB of quick against slow
+FIRST = 5      # timed edits that do not count
 
 
 def edited(codes: Tensor, table: list[Factor], generator: Generator) -> Tensor:
@@ -58,19 +62,15 @@ def measure(folder: Path, count: int, seed: int = 0) -> dict[str, float]:
     data, generator = load(config["data"]), Generator().manual_seed(seed)
     held_out = split(len(data))[1]
     numbers = held_out[torch.randint(len(held_out), (count,), generator=generator)]
-    rows, seconds = {"psnr": [], "same": [], "shared": [], "own": []}, {"quick": 0.0, "slow": 0.0}
+    rows = {"psnr": [], "same": [], "shared": [], "own": []}
     for part in numbers.split(PART):
         codes = model.encode(data.images(part).float() / 255)
         moved = edited(codes, factors.visible(table), generator)
-        pictures = {}
-        for name, draw in (("quick", model.decode), ("slow", model.refine)):
-            begun = perf_counter()
-            pictures[name] = draw(moved)
-            seconds[name] += perf_counter() - begun
-        rows["psnr"].append(psnr(pictures["quick"], pictures["slow"]))
+        pictures = model.decode(moved), model.refine(moved)
+        rows["psnr"].append(psnr(*pictures))
         home = codes[:, :model.count * model.size]
         shifts = [(model.represent(p) - home).unflatten(1, (model.count, model.size)).norm(dim=2).argmax(1)
-                  for p in pictures.values()]
+                  for p in pictures]
         rows["same"].append((shifts[0] == shifts[1]).float())
         rows["shared"].append(changes(model, codes, moved, model.start(moved)))
         rows["own"].append(changes(model, codes, moved, own_noise(model, codes)))
@@ -81,19 +81,40 @@ def measure(folder: Path, count: int, seed: int = 0) -> dict[str, float]:
         "share in which both move the same factor most": found["same"].mean().item(),
         "change by an edit from the common noise, grey levels": found["shared"].mean().item(),
         "change by the same edit from a picture's own noise": found["own"].mean().item(),
-        "time of slow over quick": seconds["slow"] / seconds["quick"],
     }
+
+
+def times(folder: Path, count: int, device: str, seed: int = 0) -> dict[str, float]:
+    """What one edit takes, in milliseconds: the medians of `count`, and the longest of nine in ten."""
+    engine, generator = Engine(folder.parent, device), Generator().manual_seed(seed)
+    try:
+        known = engine.model(folder.name)
+        codes = torch.stack([torch.from_numpy(engine.draw(folder.name, n)) for n in range(FIRST + count)])
+        moved = edited(codes, known.sliders, generator)[:, None].numpy()
+        found = {}
+        for name, draw in zip(known.ways, (engine.decode, engine.refine), strict=True):
+            taken = [draw(folder.name, code) for code in moved]
+            ms = sorted(answer.computed_ms for answer in taken[FIRST:] if answer.get() is not None)
+            found |= {f"one edit, {name}, median, ms": median(ms), f"one edit, {name}, nine in ten, ms":
+                      ms[len(ms) * 9 // 10]}
+        print(f"  on {alignment.device(engine)}")
+    finally:
+        engine.close()
+    return found
 
 
 def main() -> None:
     """Entry point of the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[MODELS / "disdiff-shapes3d"], metavar="FOLDER")
-    parser.add_argument("--count", type=int, default=500, help="edits")
+    parser.add_argument("--count", type=int, default=500, help="edits that are compared; 0 for none")
+    parser.add_argument("--timed", type=int, default=100, help="edits that are timed")
+    parser.add_argument("--device", default="cpu", help="on which they are: cpu, cuda, ...")
     options = parser.parse_args()
     for folder in options.folders:
         print(folder.name)
-        for name, value in measure(folder, options.count).items():
+        found = measure(folder, options.count) if options.count else {}
+        for name, value in (found | times(folder, options.timed, options.device)).items():
             print(f"  {name}: {value:.3g}")
 
 

@@ -62,7 +62,7 @@ def own_deals(engine: Engine, model: str, deals: int) -> Iterator[tuple[np.ndarr
     for seed in range(deals):
         code = engine.draw(model, seed)
         count = rebuild.ROUNDS[seed % len(rebuild.ROUNDS)]
-        places = {f.name: float(code[slice(*f.where)] @ np.asarray(f.axis, np.float32)) for f in known.sliders}
+        places = {f.name: float(f.positions(code[None])[0]) for f in known.sliders}
         values = rebuild.deal(known.sliders, places, count, seed)
         yield code, engine.decode(model, engine.edit(model, code, values)[None]).get()[0], len(values)
 

@@ -10,7 +10,9 @@ gallery                          the shipped sample images of a data set (engine
 LatentMap, map_of, maps_of, apart where pictures lie by their codes (engine.latent_place, engine.latent_map)
 MapJob, OwnMap                    a map of somebody's own pictures, made by a process of its own (engine.map_job)
 provenance, snippet               the origin inside a saved file, a picture as a program
+inversion                         codes that draw a picture better than the encoder's (engine.inversion)
 figures, films                    traversal sheets, GIF and MP4
+fields                            what the field of each factor does to a picture, where a model has fields
 alignment                        which factors of several models mean the same, and how fast models are
 figure_of                         such a map as a plotly figure (engine.latent_figure)
 pictures_of, truth_of             pictures and true factors of a data set by number (engine.samples)
@@ -18,7 +20,21 @@ rebuild                           targets to rebuild, and how near one has come 
 Study, studies, study_of, mosaic what spectral methods find in a manifold of pictures (engine.study)
 """
 
-from engine import alignment, difference, exchange, figures, films, leak, plane, provenance, rebuild, snippet, swaps
+from engine import (
+    alignment,
+    difference,
+    exchange,
+    fields,
+    figures,
+    films,
+    inversion,
+    leak,
+    plane,
+    provenance,
+    rebuild,
+    snippet,
+    swaps,
+)
 from engine.factors import Factor
 from engine.gallery import gallery
 from engine.latent_figure import figure_of
@@ -32,7 +48,7 @@ from engine.study import Study, mosaic, studies, study_of
 
 __all__ = [
     "MODELS", "Answer", "Engine", "Factor", "LatentMap", "MapJob", "Model", "Name", "OwnMap", "Refusal", "Study",
-    "alignment", "apart", "difference", "exchange", "figure_of", "figures", "films", "gallery", "leak", "map_of",
-    "maps_of", "mosaic", "pictures_of", "plane", "provenance", "rebuild", "snippet", "studies", "study_of", "swaps",
-    "truth_of",
+    "alignment", "apart", "difference", "exchange", "fields", "figure_of", "figures", "films", "gallery", "inversion",
+    "leak", "map_of", "maps_of", "mosaic", "pictures_of", "plane", "provenance", "rebuild", "snippet", "studies",
+    "study_of", "swaps", "truth_of",
 ]

@@ -55,6 +55,12 @@ def save(
     write_manifest(folder)
 
 
+def save_factors(folder: Path, table: tuple[Factor, ...]) -> None:
+    """Write another table of factors into a model folder."""
+    write_atomically(folder / "factors.json", factors.dumps(table).encode() + b"\n")
+    write_manifest(folder)
+
+
 def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
     """Read a model folder: the model on the CPU in eval mode, its factors, its config.json.
 

@@ -34,29 +34,28 @@ def difference(
     """Codes plus (N, D) and minus (M, D) -> the mean of the first less the mean of the second, along `factors`,
     measured on the codes `many` (B, D). Raises Refusal."""
     more, less, bases = (engine.codes(model, codes) for codes in (plus, minus, many))
-    whole = more.mean(0) - less.mean(0)
-    steps = {f.name: float(whole[slice(*f.where)] @ torch.tensor(f.axis)) for f in factors}
-    kept = along(factors, steps, len(whole))
+    start, end = less.mean(0, keepdim=True), more.mean(0, keepdim=True)
+    shares = torch.tensor([f.way(f.read(start).item(), f.read(end).item()) for f in factors])
+    kept = along(factors, shares, start) - start
     if kept.norm() < 1e-6:
         raise Refusal("Both groups of pictures are the same on the average; choose others.")
-    before, after = (torch.from_numpy(engine.perform(model, redrawn, rows).get()) for rows in (bases, bases + kept))
-    scale = torch.tensor([f.high - f.low for f in factors])
-    wanted = torch.tensor(list(steps.values())) / scale                                  # in shares of the ranges
-    found = torch.stack([f.read(after) - f.read(before) for f in factors], 1) / scale    # (B, F)
-    share = found @ wanted / wanted.square().sum()
-    rest = (found - share[:, None] * wanted).norm(dim=1) / wanted.norm()
+    before, after = (torch.from_numpy(engine.perform(model, redrawn, rows).get())
+                     for rows in (bases, along(factors, shares, bases)))
+    found = torch.stack([f.way(f.read(before), f.read(after)) for f in factors], 1)      # (B, F)
+    share = found @ shares / shares.square().sum()
+    rest = (found - share[:, None] * shares).norm(dim=1) / shares.norm()
     return Difference(
-        steps, float(kept.square().sum() / whole.square().sum()), float(share.mean()),
+        {f.name: float(part) * (f.high - f.low) for f, part in zip(factors, shares, strict=True)},
+        float(kept.square().sum() / (end - start).square().sum()), float(share.mean()),
         float(share.std(correction=0)), float(rest.square().mean().sqrt()),
     )
 
 
-def along(factors: Sequence[Factor], steps: dict[str, float], size: int) -> Tensor:
-    """Steps along factors as a vector (size,)."""
-    vector = torch.zeros(size)
-    for f in factors:
-        vector[slice(*f.where)] += steps[f.name] * torch.tensor(f.axis)
-    return vector
+def along(factors: Sequence[Factor], shares: Tensor, codes: Tensor) -> Tensor:
+    """Codes (B, D) moved along each factor by a share of its range, shares (F,): (B, D)."""
+    for f, part in zip(factors, shares.tolist(), strict=True):
+        codes = f.write(codes, f.read(codes) + part * (f.high - f.low))
+    return codes
 
 
 def redrawn(net: Method, codes: Tensor) -> Tensor:

@@ -35,5 +35,5 @@ def draw(table: Sequence[Factor], mean: Tensor, seed: int) -> Tensor:
         a, b = factor.quantiles[left:left + 2]
         value = a + (b - a) * (position - left)
         if factor.rank >= 0:
-            code = factor.write(code, torch.tensor([value]).to(code))
+            code = factor.place(code, torch.tensor([value]).to(code))
     return code[0]

@@ -14,7 +14,8 @@ near F content, near F style    correlation of F with the mean over an image's t
                                 are never the image itself: where nothing is in common it can be negative
 content kept, style kept        R2 of what the encoder reads from swapped pictures, as against the givers' codes
 psnr training, psnr held out    of reconstructions, in dB; `psnr embeddings` those by embeddings, where a model
-                                had them, and `psnr embedded` by encoders, on the same pictures
+                                had them, `psnr embedded` by encoders, on the same pictures, and `psnr closer` by
+                                codes that were found for held-out pictures, as embeddings were for others
 unseen pairs ...                where every combination of factors is a picture: held-out pictures made from
                                 two that were trained on. PSNR against the real one, correlation of factors
                                 read from it, share of classes read rightly, and among the ten likeliest
@@ -29,11 +30,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine import metrics, readers, swaps
+from engine import inversion, metrics, readers, swaps
 from engine.data import Dataset, Grid, KnownFactor, materialise, split
 from engine.method import Method, Slot
 
 TRAIN, UNSEEN, PAIRS = 20_000, 2_000, 4_000   # pictures to train readers on and to test them, swaps
+CLOSER = 200                                  # held-out pictures that codes are sought for
 NEAR = 10                                     # neighbours, and classes that count as retrieved
 CLEAR, MOSTLY = (0.9, 0.1), (0.8, 0.25)       # correlations that make a factor one-sided
 SIDES = ("content", "style")
@@ -107,9 +109,9 @@ def score(model: Method, data: Dataset, device: torch.device, reader: Read | Non
     real = judge.read(data.images(judge.unseen).float() / 255)
     scores = named(judge, "read", real, judge.targets(judge.unseen))
     scores |= swapped(judge) | probes(judge) | neighbours(judge) | fidelity(judge)
-    follows = {f.name: max(SIDES, key=lambda side: scores[f"swap {f.name} {side}"]) for f in judge.factors}
-    if isinstance(data, Grid):
-        scores |= unseen_pairs(judge, follows)
+    if isinstance(data, Grid) and len(judge.factors) > 1:
+        scores |= unseen_pairs(judge, allotted({f.name: [scores[f"swap {f.name} {side}"] for side in SIDES]
+                                                for f in judge.factors}))
     for name, (own, other) in {"one-sided": CLEAR, "mostly one-sided": MOSTLY}.items():
         both = [sorted(scores[f"swap {f.name} {side}"] for side in SIDES) for f in judge.factors]
         scores[name] = sum(high >= own and abs(low) <= other for low, high in both)
@@ -184,7 +186,19 @@ def fidelity(judge: Judge) -> dict[str, float]:
     known = getattr(judge.model, "fidelity", None)  # measured at the end of training, when there were embeddings
     if known is not None and known.any():
         scores |= dict(zip(("psnr embeddings", "psnr embedded"), known.tolist(), strict=True))
+        x = judge.data.images(judge.unseen[:CLOSER]).float() / 255
+        found = [inversion.approach(judge.model, part) for part in x.split(50)]
+        scores["psnr closer"] = metrics.psnr(judge.decode(torch.cat(found)), x).mean().item()
     return scores
+
+
+def allotted(correlations: dict[str, Sequence[float]]) -> dict[str, str]:
+    """The side of each of two or more factors, from their correlations with both: the one that it follows more, but
+    for the least decided of them where all follow the same, so that each side has a factor."""
+    lean = {name: content - style for name, (content, style) in correlations.items()}
+    order = sorted(lean, key=lean.__getitem__, reverse=True)
+    content = {order[0]} | {name for name in order[:-1] if lean[name] > 0}
+    return {name: SIDES[0] if name in content else SIDES[1] for name in order}
 
 
 def unseen_pairs(judge: Judge, follows: dict[str, str]) -> dict[str, float]:

@@ -5,6 +5,7 @@ else of its code counts as content. Codes are blended here; a model is run by th
 """
 
 from collections.abc import Hashable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from engine import swaps
+from engine.gallery import gallery
 from engine.method import Method
 from engine.serve import MAX_ROWS, Answer, Engine, Refusal, seen
 
 Names = Sequence[str]
+_USUAL: WeakKeyDictionary[Engine, dict[str, float]] = WeakKeyDictionary()  # largest errors on samples, by model
 
 
 def style(engine: Engine, model: str, names: Names = ()) -> tuple[swaps.Part, ...]:
@@ -65,10 +68,31 @@ def matrix(
 
 def strangeness(engine: Engine, model: str, images: np.ndarray) -> np.ndarray | None:
     """How far images (B, 64, 64, 3) uint8 are from what the model has seen, (B,): its error on them, as a multiple
-    of what one training image in a hundred exceeds. None for a model that does not know. Raises Refusal."""
-    if not engine.model(model).judges:
+    of what one training image in a hundred exceeds or, for a model that does not know that, of its largest error on
+    the sample images of its data. None where there are no samples either. Raises Refusal."""
+    known, rows = engine.model(model), engine.images(images)
+    if known.judges:
+        return engine.perform(model, _strange, rows).get()
+    samples = gallery(known.data)
+    if not len(samples):
         return None
-    return engine.perform(model, _strange, engine.images(images)).get()
+    usual = _USUAL.setdefault(engine, {})
+    if model not in usual:
+        usual[model] = engine.perform(model, _wrong, engine.images(samples)).get().max()
+    return engine.perform(model, _wrong, rows).get() / usual[model]
+
+
+def nearest(engine: Engine, model: str, code: ArrayLike, codes: ArrayLike, count: int) -> tuple[list[int], list[int]]:
+    """Numbers of the `count` of `codes` (N, D) whose content is nearest to that of `code` (D,), the nearest first,
+    and of those with the nearest style. Raises Refusal, also for a model that does not tell the two apart."""
+    known = engine.model(model)
+    if not known.sides[1]:
+        raise Refusal(f"{known.title} does not tell content from style.")
+    [query], others = engine.codes(model, [code]), engine.codes(model, codes)
+    if type(count) is not int or not 1 <= count <= len(others):
+        raise Refusal("There are not as many pictures to compare with.")
+    content, style = (swaps.nearest(others, query[None], side, count)[0].tolist() for side in known.sides)
+    return content, style
 
 
 def new_contents(engine: Engine, model: str, code: ArrayLike, count: int, seed: int) -> np.ndarray:
@@ -87,6 +111,12 @@ def new_contents(engine: Engine, model: str, code: ArrayLike, count: int, seed: 
         codes[:, slot.start:slot.stop] = torch.from_numpy(drawn[:, start:start + size])
         start += size
     return codes.numpy()
+
+
+def _wrong(net: Method, rows: Tensor) -> Tensor:
+    """Root mean square error of reconstructions (B,)."""
+    x = seen(net, rows)
+    return ((net.decode(net.encode(x)) - x) ** 2).mean((1, 2, 3)).sqrt()
 
 
 def _strange(net: Method, rows: Tensor) -> Tensor:

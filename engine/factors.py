@@ -1,19 +1,21 @@
 """The table of factors: what each slice of a code does, measured after training.
 
 A factor moves the code along one direction of its slice. For a scalar latent that direction is
-the axis itself; for a vector latent it is the principal direction of the data in that slice. What
-lies off the direction is the image's own and stays as it is. Content and style have several factors each, along
-their first principal directions.
+the axis itself; for a vector latent it is the principal direction of the data in that slice, or a path through the
+data that begins with it, if that explains more of them (engine.paths). What lies off the direction or the path is the
+image's own and stays as it is. Content and style have several factors each, along their first principal directions.
 """
 
 import json
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.method import Method, Slot, named_slots
+from engine.paths import TURN, Angle, Path, wrapped
 
 FILM_FRAMES = 9      # values measured along a factor; also the frames of a film strip
 TAIL = 0.01          # share of the data left outside the slider at either end
@@ -25,28 +27,61 @@ VISIBLE = 1.0        # grey levels (of 255): a factor that changes less is not s
 
 @dataclass(frozen=True)
 class Factor:
-    """One discovered factor: a direction in a slice of the code, with its range and rank."""
+    """One discovered factor: a direction in a slice of the code, or a path, with its range and rank."""
 
     name: str
     where: tuple[int, int]           # slice [start, stop) of the code
     role: str                        # 'factor', 'content', 'style' or 'residual'
     axis: tuple[float, ...]          # unit direction inside the slice
-    low: float                       # the data's 1 % and 99 % quantiles along the axis
+    low: float                       # the data's 1 % and 99 % quantiles along the axis, or half a turn either way
     high: float
     rank: int                        # 0 comes first, mostly by visible effect; -1 changes nothing visible
     evidence: dict[str, float] = field(default_factory=dict)
     quantiles: tuple[float, ...] = ()  # of the data along the axis, evenly spaced in probability
+    path: Path | None = None           # None for the straight line
+    stops: tuple[float, ...] = ()      # places where the data gathers, in order
 
     def read(self, code: Tensor) -> Tensor:
         """Codes (B, D) -> positions along the factor (B,)."""
-        return code[:, slice(*self.where)] @ self._axis(code)
+        part = code[:, slice(*self.where)]
+        return self.path.read(part, self._axis(code)) if self.path else part @ self._axis(code)
+
+    def positions(self, codes: np.ndarray) -> np.ndarray:
+        """The same for codes (B, D) outside torch: (B,)."""
+        return self.read(torch.as_tensor(codes)).numpy()
 
     def write(self, code: Tensor, value: Tensor) -> Tensor:
         """Codes (B, D) moved to positions `value` (B,) along the factor; a new tensor."""
-        moved = code.clone()
-        step = value - self.read(code)
-        moved[:, slice(*self.where)] += step[:, None] * self._axis(code)
+        moved, inside = code.clone(), slice(*self.where)
+        if self.path:
+            moved[:, inside] = self.path.write(code[:, inside], self._axis(code), value, (self.low, self.high))
+        else:
+            moved[:, inside] += (value - self.read(code))[:, None] * self._axis(code)
         return moved
+
+    def place(self, code: Tensor, value: Tensor) -> Tensor:
+        """Codes (B, D) put to positions `value` (B,) without anything of their own off the path; a new tensor. Along
+        a straight line they are moved as `write` does."""
+        if not self.path:
+            return self.write(code, value)
+        placed = code.clone()
+        placed[:, slice(*self.where)] = self.path.point(self._axis(code), value, (self.low, self.high))
+        return placed
+
+    def way(self, before: Angle, after: Angle) -> Angle:
+        """From one position to another, or from some to others, in shares of the range: the shorter way round if the
+        factor is closed."""
+        return (wrapped(after - before) if self.closed else after - before) / (self.high - self.low)
+
+    def between(self, a: Tensor, b: Tensor, share: float) -> Tensor:
+        """Positions (B,) at a share of the way from those of codes a (B, D) to those of b."""
+        start, end = self.read(a), self.read(b)
+        return start + share * wrapped(end - start) if self.closed else torch.lerp(start, end, share)
+
+    @property
+    def closed(self) -> bool:
+        """Whether both ends are the same place."""
+        return bool(self.path and self.path.closed)
 
     def ladder(self, count: int) -> Tensor:
         """`count` evenly spaced positions from low to high."""
@@ -69,6 +104,8 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
     the deviation among the frames of its film strip, in grey levels of 255. Factors are ranked by
     it, or by their order if the method's means something; those below one grey level get rank -1.
     """
+    from engine.path_fit import path_of, stops_of  # which need scikit-learn
+
     device = next(method.parameters()).device
     codes = torch.cat([method.encode(part.to(device).float() / 255) for part in images.split(512)])
     bases = codes[:base_images]
@@ -78,12 +115,20 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
         part = codes[:, slot.start:slot.stop]
         axes = principal_directions(part, DIRECTIONS.get(slot.role, 1))
         for number, axis in enumerate(axes, start=1):
-            along = part @ axis
-            quantiles = along.quantile(torch.linspace(0, 1, QUANTILES, device=device))
+            along, path, told, stops = part @ axis, None, {}, ()
             low, high = along.quantile(torch.tensor([TAIL, 1 - TAIL], device=device)).tolist()
+            if slot.role == "factor" and low < high:
+                if len(axis) > 1:
+                    path, told = path_of(part, axis, (low, high))
+                if path:
+                    along = path.read(part, axis)
+                    low, high = (-TURN / 2, TURN / 2) if path.closed else (low, high)
+                stops = stops_of(along, bool(path and path.closed))
+            quantiles = along.quantile(torch.linspace(0, 1, QUANTILES, device=device))
             factor = Factor(name if len(axes) == 1 else f"{name}.{number}", (slot.start, slot.stop), slot.role,
-                            tuple(axis.tolist()), low, high, -1, {}, tuple(quantiles.tolist()))
-            evidence = {"effect": effect(method, factor, bases), "spread": along.std().item()}
+                            tuple(axis.tolist()), low, high, -1, {}, tuple(quantiles.tolist()), path,
+                            tuple(stop for stop in stops if low <= stop <= high))
+            evidence = {"effect": effect(method, factor, bases), "spread": along.std().item(), **told}
             table.append((factor, evidence))
 
     order = sorted(
@@ -147,8 +192,10 @@ def loads(text: str, code_size: int) -> tuple[Factor, ...]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("it is no list of factors")
     for entry in entries:
-        for key in ("where", "axis", "quantiles"):
-            entry[key] = tuple(entry[key])
+        for key in ("where", "axis", "quantiles", "stops"):
+            entry[key] = tuple(entry.get(key, ()))
+        if entry.get("path"):
+            entry["path"] = Path(**{key: _frozen(value) for key, value in entry["path"].items()})
         factor = Factor(**entry)
         fault = _fault(factor, code_size)
         if fault:
@@ -159,9 +206,14 @@ def loads(text: str, code_size: int) -> tuple[Factor, ...]:
     return tuple(table)
 
 
+def _frozen(value: object) -> object:
+    """Lists of JSON as tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 def _fault(factor: Factor, code_size: int) -> str:
     """What is wrong with a factor read from a file, as the end of a sentence; '' if nothing is."""
-    where, numbers = factor.where, (factor.low, factor.high, *factor.axis, *factor.quantiles)
+    where, numbers = factor.where, (factor.low, factor.high, *factor.axis, *factor.quantiles, *factor.stops)
     if not isinstance(factor.name, str) or not factor.name or factor.role not in ROLES:
         return "lacks a name or a role"
     if type(factor.rank) is not int or factor.rank < -1 or not isinstance(factor.evidence, dict):
@@ -179,4 +231,6 @@ def _fault(factor: Factor, code_size: int) -> str:
         return "has no range to move in"
     if len(factor.quantiles) < 2 or any(a > b for a, b in pairwise(factor.quantiles)):
         return "has no distribution to draw from"
-    return ""
+    if list(factor.stops) != sorted(factor.stops) or any(not factor.low <= s <= factor.high for s in factor.stops):
+        return "has stops out of order or out of its range"
+    return factor.path.fault(len(factor.axis)) if factor.path else ""

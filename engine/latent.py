@@ -115,8 +115,9 @@ class Standard(nn.Module):
 class LatentMethod(Method):
     """An autoencoder, factors (B, count, size), and two deterministic samplers conditioned on them.
 
-    config: any with `encoder_width`, `decoder_width`, `kl_weight`, and `rates`, the peak learning rate
-    of each stage as a share of the run's, and `warm_up`, the steps in which it is reached.
+    config: any with `encoder_width`, `decoder_width`, `kl_weight`, `quick_steps` and `slow_steps` of the samplers,
+    `rates`, the peak learning rate of each stage as a share of the run's, and `warm_up`, the steps in which it is
+    reached.
     Stage 0 trains the autoencoder; nothing changes it later.
     """
 
@@ -146,6 +147,10 @@ class LatentMethod(Method):
     def slow(self, noise: Tensor, z: Tensor) -> Tensor:
         """Noise and factors -> latents, as well as the model can."""
 
+    @property
+    def ways(self) -> tuple[str, str]:
+        return _steps(self.config.quick_steps), _steps(self.config.slow_steps)
+
     def layout(self) -> tuple[Slot, ...]:
         factors = tuple(Slot(k * self.size, (k + 1) * self.size) for k in range(self.count))
         ends = torch.tensor(self.sizes).cumsum(0).tolist()
@@ -169,10 +174,14 @@ class LatentMethod(Method):
         return self.autoencoder.decode((self.quick(self.start(z), z) + left(z, home) * rest).clamp(-LIMIT, LIMIT))
 
     def refine(self, code: Tensor) -> Tensor:
+        return self.autoencoder.decode(self.refined(code))
+
+    def refined(self, code: Tensor) -> Tensor:
+        """Codes (B, D) -> the latents (B, 4, 16, 16) of what `refine` answers."""
         z, home, _, latents = self.parts(code)
         both = torch.cat([z, home])
         moved, still = self.slow(self.start(both), both).chunk(2)
-        return self.autoencoder.decode((moved + left(z, home) * (latents - still)).clamp(-LIMIT, LIMIT))
+        return (moved + left(z, home) * (latents - still)).clamp(-LIMIT, LIMIT)
 
     def start(self, z: Tensor) -> Tensor:
         """The common noise for every row of factors (B, count, size): (B, 4, 16, 16)."""
@@ -190,6 +199,10 @@ def left(z: Tensor, home: Tensor) -> Tensor:
     home (B, count, size): 1 where they are the same, less the further they are apart in standard deviations."""
     moved = (z - home).flatten(1).norm(dim=1) / z.shape[2]**0.5
     return (-moved / 2).exp()[:, None, None, None]
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count > 1 else ''}"
 
 
 def _layer(inputs: int, convolution: nn.Conv2d) -> tuple[nn.Module, ...]:

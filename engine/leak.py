@@ -32,5 +32,5 @@ def reading(engine: Engine, model: str, code: ArrayLike, lane: Hashable = None) 
 
 def shifts(factors: Iterable[Factor], before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """How far each factor is from one code (D,) to another, by its name: 1 is the way from its low to its high end."""
-    step = np.asarray(after, np.float64) - np.asarray(before, np.float64)
-    return {f.name: float(step[slice(*f.where)] @ np.asarray(f.axis)) / (f.high - f.low) for f in factors}
+    both = np.stack([before, after]).astype(np.float64)
+    return {f.name: f.way(*f.positions(both).tolist()) for f in factors}

@@ -51,7 +51,7 @@ def work(model: Path, pictures: Path, out: Path, part: str, say: Callable[..., N
     made = replace(made, data=OWN, index=np.arange(len(files)))
     called = names.load(model)
     sliders = {f"{called[f.name].name} ({f.name})" if f.name in called else f.name:
-               codes[:, slice(*f.where)] @ np.asarray(f.axis, np.float32) for f in visible(table)}
+               f.positions(codes) for f in visible(table)}
     about = json.dumps({"part": made.part, "model": made.model, "figures": made.figures, "seed": made.seed,
                         "report": data.report, "provenance": provenance(made)})
     np.savez_compressed(

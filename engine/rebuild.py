@@ -31,9 +31,11 @@ def deal(table: Sequence[Factor], positions: Mapping[str, float], count: int, se
 
 
 def elsewhere(factor: Factor, position: float, share: float) -> float:
-    """A place in the range of a factor at least FAR of it away from `position`; `share` in [0, 1) chooses evenly among
-    all of them."""
+    """A place in the range of a factor at least FAR of it away from `position`, round either way if it is closed;
+    `share` in [0, 1) chooses evenly among all of them."""
     at = float(np.clip((position - factor.low) / (factor.high - factor.low), 0, 1))
+    if factor.closed:
+        return factor.low + (factor.high - factor.low) * ((at + FAR + share * (1 - 2 * FAR)) % 1)
     below, above = max(0.0, at - FAR), max(0.0, 1 - at - FAR)
     place = share * (below + above)
     return factor.low + (factor.high - factor.low) * (place if place < below else at + FAR + place - below)
@@ -53,7 +55,7 @@ def between_pictures(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def between_codes(table: Sequence[Factor], one: Mapping[str, float], other: Mapping[str, float]) -> float:
     """How far two sets of slider positions are apart: the root of the sum of squares, each in its slider's range."""
-    return float(np.sqrt(sum(((one[f.name] - other[f.name]) / (f.high - f.low)) ** 2 for f in table)))
+    return float(np.sqrt(sum(f.way(one[f.name], other[f.name]) ** 2 for f in table)))
 
 
 def removed(now: float, begin: float) -> float:

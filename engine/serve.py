@@ -57,7 +57,10 @@ class Model:
     scores: dict[str, float] = field(default_factory=dict)  # against true factors; empty where none were measured
     sides: tuple[tuple[Slot, ...], tuple[Slot, ...]] = ((), ())  # content and style, where it tells them apart
     judges: bool = False            # whether it can say how far a picture is from what it has seen
+    told: str = ""                  # the known factor that it was told of in training; all else without labels
     imagines: bool = False          # whether it can draw new content
+    ways: tuple[str, str] = ("", "")  # what its quick and its slow way are called, where it has both
+    divides: bool = False           # whether it is one field for each factor (engine.fields)
     weights: str = ""               # sha256 of the file that holds them
     size: int = 0                   # bytes of that file
     parameters: int = 0             # numbers in it that were trained
@@ -214,7 +217,8 @@ class Engine:
             name=path.name, title=net.title, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
             mean=mean, ordered=net.ordered, names=names.load(path), scores=scores, sides=swaps.sides(net.layout()),
-            judges=hasattr(net, "strangeness"), imagines=hasattr(net, "new_contents"),
+            judges=hasattr(net, "strangeness"), told=net.asks, imagines=hasattr(net, "new_contents"),
+            divides=hasattr(net, "touched"), ways=net.ways,
             weights=digest, size=size, parameters=sum(p.numel() for p in net.parameters()),
         )
 

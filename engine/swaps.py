@@ -36,7 +36,7 @@ def blend(a: Tensor, b: Tensor, parts: Sequence[Part], share: float = 1.0, rest:
     code = torch.lerp(a, b, rest)
     for part in sorted(parts, key=lambda part: isinstance(part, Factor)):
         if isinstance(part, Factor):
-            code = part.write(code, torch.lerp(part.read(a), part.read(b), share))
+            code = part.write(code, part.between(a, b, share))
         else:
             inside = slice(part.start, part.stop)
             code[:, inside] = torch.lerp(a[:, inside], b[:, inside], share)

@@ -152,7 +152,7 @@ function compare(on) {          // the picture without edits, as long as somethi
   if (on && tool("compare").disabled) return;
   plain.hidden = !on;
   tool("compare").ariaPressed = String(on);
-  chip.data = on ? UNEDITED : element.dataset.kind;
+  caption();
 }
 
 // ---------------------------------------------------------------------------

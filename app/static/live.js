@@ -80,7 +80,7 @@ function lane(call) {
 
 const askFrame = lane(server.frame), askStrip = lane(server.strip), askFilms = lane(server.films);
 const askLeaks = lane(server.leaks), askPlane = lane(server.plane);
-const askMix = lane(server.mix);
+const askMix = lane(server.mix), askFields = lane(server.fields);
 
 function fetchFrame(since) {
   const name = key(), from = view, i = active, value = values[i];
@@ -140,7 +140,7 @@ function scrub(i, since = performance.now()) {    // false if there is no film f
 
 function report(kind, i, value, since, ms) {
   const at = performance.now();
-  shown = { kind, factor: view.factors[i]?.name ?? "", value, at };
+  shown = { kind, factor: view.factors[i]?.name ?? "", value, at, way: Number(kind !== "preview") };
   tag(kind);
   times.data = value === undefined ? "" : `drawn in ${(at - since).toFixed(1)} ms`
     + (ms ? ` · server ${(ms.waited + ms.computed + ms.encoded).toFixed(0)} ms` : "");
@@ -149,7 +149,12 @@ function report(kind, i, value, since, ms) {
 function tag(kind) {                              // whether what is shown is what the sliders say
   shown.kind = kind;
   element.dataset.kind = kind === "exact" ? "exact" : "preview";
-  chip.data = plain.hidden ? element.dataset.kind : UNEDITED;
+  caption();
+}
+
+function caption() {                              // what is shown, and by which way where a model has two
+  const way = view.ways[shown.way];
+  chip.data = plain.hidden ? `${element.dataset.kind}${way ? ` · ${way}` : ""}` : UNEDITED;
 }
 
 function say(sentence) {
@@ -215,6 +220,7 @@ function rest() {
     fetchFrame(performance.now());
     fetchFilms();
     fetchPlane();
+    fetchFields();
   }, REST);
 }
 
@@ -249,6 +255,7 @@ function dress() {
     range(i).parentElement.after(film, carried);
 
     equip(i);
+    layStops(i);
     projectFilm(i);
     mark(i);
   });
@@ -275,6 +282,7 @@ function markAll() {
   markTools();
   markPad();
   markMix();
+  markFields();
   for (const thumb of document.querySelectorAll("#gallery button")) {
     thumb.ariaPressed = String(view.base === `gallery:${thumb.dataset.index}`);
   }
@@ -297,10 +305,15 @@ async function adopt() {                          // the server has turned the p
   arrive(before);
   original.hidden = !view.original;
   if (view.original) original.src = `data:image/png;base64,${view.original}`;
+  turnCloser();
   dress();
-  view.factors.forEach((_, i) => mark(i));
+  view.factors.forEach((_, i) => {
+    layStops(i);
+    mark(i);
+  });
   turnPad();
   turnMix(before);
+  fetchFields();
   fetchFilms();
   if (!same(edits(), next.edits)) rest();         // an edit beyond its slider, say, was brought into its range
   const since = performance.now(), picture = await bitmap(next);
@@ -313,6 +326,7 @@ async function adopt() {                          // the server has turned the p
 document.addEventListener("input", (event) => {
   const i = quiet ? -1 : indexOf(event.target);
   if (!(i in view.factors) || event.target.value === "" || !event.target.matches("[type=range], [type=number]")) return;
+  if (event.target.type === "range") snap(i, event.target);
   move(i, Number(event.target.value), event.timeStamp);
 }, true);
 

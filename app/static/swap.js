@@ -1,8 +1,9 @@
 // Two pictures that exchange content and style, and a matrix; runs as `js_on_load` of the stage (app/swap.py).
 //
-// The page keeps its state here: two bases, further ones, ticked factors, shares. While a slider moves, one
-// request is in flight and only the newest wish is remembered; at rest the exact pictures are asked for.
+// The page keeps its state here: two bases with edits of each, further ones, ticked factors, shares. While a slider
+// moves, one request is in flight and only the newest wish is remembered; at rest the exact pictures are asked for.
 
+const FIT = "Fit more closely", FITTED = "Back to the first reading";
 const REST = 140;    // milliseconds without input until the exact pictures are asked for
 const PAGE = Math.random().toString(36).slice(2);
 const AFTER = { a: "b", b: "contents" };   // where the next of several files goes
@@ -11,8 +12,9 @@ const find = (name) => element.querySelector(name);
 const all = (name) => [...element.querySelectorAll(name)];
 
 let about;                                 // what the server says of the model
-let state;                                 // {model, a, b, contents, styles, names, content, style}
+let state;                                 // {model, a, b, contents, styles, names, content, style, edits: {a, b}}
 let target = "a";
+let fresh = [];                            // bases of the new contents that are shown
 let resting, seen = false, waiting = false;
 let passing = false;                       // the line of status tells of a request that failed
 const counters = { mixed: 0, exact: 0, matrices: 0, errors: 0 };
@@ -77,6 +79,7 @@ function refresh() {                       // when it is looked at: a hidden tab
   if (waiting) return;
   fetchPair();
   fetchMatrix();
+  for (const slot of ["a", "b"]) showInside(slot);
 }
 
 // ---------------------------------------------------------------------------
@@ -125,7 +128,7 @@ function change(parts) {
 }
 
 function place(base, slot) {
-  if (slot === "a" || slot === "b") return change({ [slot]: base });
+  if (slot === "a" || slot === "b") return change({ [slot]: base, edits: { ...state.edits, [slot]: {} } });
   if (state[slot].length + 2 >= about.most) return say(`A matrix has at most ${about.most} ${slot}.`);
   change({ [slot]: [...state[slot], base] });
 }
@@ -141,6 +144,38 @@ function mark() {
     thumb.ariaPressed = String([state.a, state.b].includes(`gallery:${thumb.dataset.index}`));
   }
   for (const input of all("[data-share]")) input.value = state[input.dataset.share];
+  for (const button of all("[data-closer]")) {
+    const base = state[button.dataset.closer], fitted = base.startsWith("closer:");
+    button.hidden = !fitted && !base.startsWith("upload:");
+    if (!button.disabled) button.textContent = fitted ? FITTED : FIT;
+  }
+  markInside();
+}
+
+async function fit(button) {               // a user's picture more closely, or as it was read at first
+  const slot = button.dataset.closer, { model, [slot]: base } = state;
+  if (base.startsWith("closer:")) return place(base.replace("closer:", "upload:"), slot);
+  Object.assign(button, { disabled: true, textContent: "Fitting …" });
+  const answer = await reached(server.closer({ model, base }));
+  button.disabled = false;
+  mark();
+  if (state.model !== model || state[slot] !== base) return;
+  if (answer.error) say(answer.error);
+  else place(answer.base, slot);
+}
+
+function offer(answer) {                   // new contents, to look at and to use
+  const row = find(".drawn");
+  fresh = answer.bases;
+  row.style.cssText = `--count: ${fresh.length}; --sheet: url(${address(answer)})`;
+  row.replaceChildren(...fresh.map((_, i) => {
+    const thumb = document.createElement("button");
+    Object.assign(thumb, { type: "button", ariaLabel: `New content ${i + 1}` });
+    thumb.dataset.fresh = i;
+    thumb.style.setProperty("--index", i);
+    return thumb;
+  }));
+  row.hidden = false;
 }
 
 async function upload(files, slot) {
@@ -170,11 +205,20 @@ async function upload(files, slot) {
 // Events.
 
 element.addEventListener("input", ({ target: input }) => {
-  if (!input.dataset.share) return;
-  state[input.dataset.share] = Number(input.value);
+  const { share, knob, of } = input.dataset;
+  if (share) state[share] = Number(input.value);
+  else if (knob) state.edits = { ...state.edits, [of]: { ...state.edits[of], [knob]: Number(input.value) } };
+  else return;
   fetchMix();
   clearTimeout(resting);
-  resting = setTimeout(fetchPair, REST);
+  resting = setTimeout(() => {
+    fetchPair();
+    if (knob) fetchMatrix();
+  }, REST);
+});
+
+find(".inside").addEventListener("toggle", () => {
+  for (const slot of ["a", "b"]) showInside(slot);
 });
 
 element.addEventListener("change", ({ target: input }) => {
@@ -188,13 +232,11 @@ element.addEventListener("click", (event) => {
   if (!button) return;
   if (button.dataset.target) aim(button.dataset.target);
   else if (button.dataset.index) place(`gallery:${button.dataset.index}`, target);
-  else if (button.matches(".reset")) change({ content: 0, style: 1 });
+  else if (button.dataset.fresh) place(fresh[button.dataset.fresh], target);
+  else if (button.dataset.closer) fit(button);
+  else if (button.matches(".reset")) change({ content: 0, style: 1, edits: { a: {}, b: {} } });
   else if (button.matches(".imagine")) {
-    askNew({ seed: Math.floor(Math.random() * 2 ** 32) }, async (answer) => {
-      const canvas = find(".drawn");
-      canvas.getContext("2d").drawImage(await bitmap(answer), 0, 0);
-      canvas.hidden = false;
-    });
+    askNew({ seed: Math.floor(Math.random() * 2 ** 32) }, offer);
   }
 });
 
@@ -211,15 +253,20 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 
 function adopt() {
   about = JSON.parse(props.value);
-  const usable = (base) => !base.startsWith("gallery:") || Number(base.slice(8)) < about.count;
   const old = state ?? { a: "gallery:none", b: "gallery:none", contents: [], styles: [], content: 0, style: 1 };
+  const moved = old.model !== about.model;   // codes are of one model, and so are edits
+  const usable = (base) => !(moved && base.startsWith("code:"))
+    && (!base.startsWith("gallery:") || Number(base.slice(8)) < about.count);
+  const kept = (base, other) => (usable(base) ? (moved ? base.replace(/^closer:/, "upload:") : base) : other);
   state = {
     model: about.model, names: about.names, content: old.content, style: old.style,
-    a: usable(old.a) ? old.a : about.a, b: usable(old.b) ? old.b : about.b,
-    contents: old.contents.filter(usable), styles: old.styles.filter(usable),
+    a: kept(old.a, about.a), b: kept(old.b, about.b), edits: moved ? { a: {}, b: {} } : old.edits,
+    contents: old.contents.filter(usable).map((base) => kept(base)),
+    styles: old.styles.filter(usable).map((base) => kept(base)),
   };
   find(".samples").innerHTML = about.samples;
   find(".new").hidden = !about.imagines;
+  find(".inside").hidden = !about.sided;
   find(".drawn").hidden = true;
   mark();
   refresh();

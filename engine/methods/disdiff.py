@@ -162,6 +162,11 @@ class DisDiff(LatentMethod):
         self.tokens = Tokens(config.factors, config.size, 64, 32)
         self.student = UNet(LATENTS, config.student_width, (1, 2, 2), context=32)
 
+    @property
+    def ways(self) -> tuple[str, str]:
+        quick, slow = super().ways
+        return f"student, {quick}", f"refined, {slow}"
+
     def stages(self) -> tuple[int, ...]:
         config = self.config
         return config.autoencoder_until, config.diffusion_until, config.disentangled_until, config.data_until
@@ -257,6 +262,27 @@ class DisDiff(LatentMethod):
     def slow(self, noise: Tensor, z: Tensor, on: Tensor | None = None) -> Tensor:
         """Noise and factors -> latents by the diffusion model itself; `on` as in `predict`."""
         return self.schedule.dpm(lambda x, t: self.predict(x, t, z, on), noise, self.config.slow_steps, LIMIT)
+
+    # --- what one sub-gradient does
+
+    def alone(self, z: Tensor, on: Tensor) -> Tensor:
+        """Images (B, C, 64, 64) that the model makes of the common noise by factors z (B, N, d) whose sub-gradients
+        are as strong as `on` says, as in `predict`: one of them alone, say, or none."""
+        return self.autoencoder.decode(self.slow(self.start(z), z, on))
+
+    def touched(self, latents: Tensor, z: Tensor, t: Tensor) -> Tensor:
+        """Where each sub-gradient of z (B, N, d) acts on latents (B, 4, 16, 16) at times t (B,): (B, N, 64, 64).
+
+        The latents are hidden in the common noise. Compared are what the frozen model then takes for the picture and
+        what it does with that sub-gradient alone: mean over colours of the absolute difference, in grey levels of 255.
+        """
+        x = self.schedule.noised(latents, t, self.start(z))
+        base, features = self.base(x, t)
+        steps = self.schedule.noise[t][:, None, None, None, None] * self.fields(features, t, z)
+        each, count = torch.cat([base[:, None], base[:, None] - steps], 1), z.shape[1] + 1
+        clean = self.schedule.clean(x.repeat_interleave(count, 0), t.repeat_interleave(count), each.flatten(0, 1))
+        pictures = self.autoencoder.decode(clean.clamp(-LIMIT, LIMIT)).unflatten(0, (-1, count))
+        return 255 * (pictures[:, 1:] - pictures[:, :1]).abs().mean(2)
 
     # --- stages 3 and 4: the student
 

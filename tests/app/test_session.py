@@ -12,6 +12,7 @@ from app import session
 from app.session import Sessions, dial, parse, position, round_step, sliders, whole_seed
 from engine import Factor, Refusal
 from tests.engine.test_names import NAME
+from tests.engine.test_paths import CIRCLE
 from tests.serving import chequers
 
 NAN, INF = float("nan"), float("inf")
@@ -190,6 +191,14 @@ def test_sliders_are_the_visible_factors_in_order_and_stand_where_the_code_is(se
         assert factor.low <= shown.minimum <= shown.neutral <= shown.maximum <= factor.high
         inside = min(max(position(factor, code), shown.minimum), shown.maximum)
         assert abs(shown.neutral - inside) <= shown.step / 2 + 1e-9
+
+
+def test_stops_are_on_the_steps_of_the_slider_and_a_circle_says_what_it_is():
+    factor = Factor("z3", (0, 1), "factor", (1.0,), -2.017, 3.011, 0, {"effect": 12.0}, (), None, (-2.0161, 0.12345))
+    shown = dial(factor, 0.0)
+    assert shown.stops == [shown.minimum, 0.12] and shown.step == 0.02
+    assert dial(replace(factor, stops=()), 0.0).stops == [] and "circle" not in shown.note
+    assert dial(CIRCLE, 10.0).note == "hue · circle · effect 10" and dial(CIRCLE, 10.0).stops == [-90, 0, 90]
 
 
 def test_no_more_sliders_than_the_page_has_room_for(sessions, monkeypatch):

@@ -18,7 +18,7 @@ from app.uploads import MAX_BYTES, TOO_HEAVY, UNKNOWN, UNREADABLE
 from engine import Engine, exchange
 from tests.serving import chequers, hostile_files, in_loop
 from tests.tiny import save_tiny
-from tests.two_sided import save_two_sided
+from tests.two_sided import STYLE, save_two_sided
 
 SCORES = {
     "read letter": 0.93, "read letter right": 0.9, "swap letter content": 0.8, "swap letter style": 0.02,
@@ -109,6 +109,34 @@ def test_new_content_is_drawn_where_the_model_can(call):
     drawn = tiles(call("imagine", model="two-sided", seed=3))
     assert drawn.shape[:2] == (1, NEW) and np.array_equal(drawn, tiles(call("imagine", model="two-sided", seed=3)))
     assert "no distribution" in call("imagine", model="factors", seed=3)["error"]
+
+
+def test_new_content_is_used_like_any_picture(call, sessions):
+    made = call("imagine", model="two-sided", a="seed:4", seed=3)
+    assert len(set(made["bases"])) == NEW
+    shown = tiles(call("matrix", model="two-sided", a=made["bases"][2], contents=made["bases"][5:], styles=["seed:4"]))
+    for row, number in ((1, 2), (3, 5), (5, 7)):
+        assert near(shown[row, 0], tiles(made)[0, number]) and near(shown[row, 3], tiles(made)[0, number])
+    style = sessions.code("two-sided", "seed:4")[STYLE]
+    assert all(np.array_equal(sessions.code("two-sided", base)[STYLE], style) for base in made["bases"])
+
+
+def test_sliders_move_a_and_b_in_every_answer(call, sessions, engine):
+    content, style = (next(f for f in engine.model("two-sided").sliders if f.role == role)
+                      for role in ("content", "style"))
+    wish = {"model": "two-sided", "edits": {"a": {content.name: content.high}, "b": {style.name: style.low}}}
+    a = engine.edit("two-sided", sessions.code("two-sided", "seed:0"), {content.name: content.high})
+    b = engine.edit("two-sided", sessions.code("two-sided", "seed:1"), {style.name: style.low})
+    mixed = engine.decode("two-sided", exchange.mixed(engine, "two-sided", a, b)).get()
+    assert near(np.stack([*tiles(call("mix", **wish))[0]]), mixed)
+    assert near(tiles(call("pair", **wish))[0, 2:4], mixed)
+    assert near(tiles(call("pair", **wish))[0, 4], engine.decode("two-sided", b[None]).get()[0])
+    shown = tiles(call("matrix", **wish))
+    assert near(np.stack([shown[1, 2], shown[2, 1]]), mixed)
+    assert not near(mixed[0], tiles(call("mix", model="two-sided"))[0, 0])
+
+
+def test_new_content_needs_a_seed(call):
     assert "seed" in call("imagine", model="two-sided")["error"]
 
 
@@ -117,8 +145,11 @@ def test_a_strange_upload_is_said_and_a_sample_is_not(call, monkeypatch):
     monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 2.4))
     assert call("pair", model="two-sided", b=mine)["note"].startswith("B is far from all that this model has seen (2.4")
     assert call("matrix", model="two-sided", styles=[mine])["note"].startswith("1 of the added pictures is far")
-    assert call("pair", model="two-sided")["note"] == call("pair", model="factors", b=mine)["note"] == ""
+    assert call("pair", model="two-sided")["note"] == ""
+    assert "2.4 times the largest error on its sample pictures" in call("pair", model="factors", b=mine)["note"]
     monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 0.9))
+    assert call("pair", model="two-sided", b=mine)["note"] == ""
+    monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: None)
     assert call("pair", model="two-sided", b=mine)["note"] == ""
 
 
@@ -135,7 +166,8 @@ def test_a_file_that_is_no_picture_is_said(call, tmp_path):
 @pytest.mark.parametrize("wrong", [
     {"model": "none"}, {"model": 3}, {"a": "nothing"}, {"b": "gallery:9999"}, {"a": None}, {"a": "upload:" + "0" * 64},
     {"names": "z0"}, {"names": ["none"]}, {"names": [[]]}, {"content": "1"}, {"style": 2}, {"contents": [3]},
-    {"contents": ["seed:1"] * (MOST - 1)}, {"styles": {"a": 1}}, {"page": "p" * 101},
+    {"contents": ["seed:1"] * (MOST - 1)}, {"styles": {"a": 1}}, {"page": "p" * 101}, {"a": "code:" + "A" * 1025},
+    {"edits": 3}, {"edits": {"a": 3}}, {"edits": {"b": {"none": 1}}}, {"edits": {"a": {"z0": "1"}}},
 ])
 def test_a_wrong_request_is_answered_in_a_sentence(call, wrong):
     request = {"model": "factors", "names": []} | wrong

@@ -97,5 +97,66 @@ def test_ticks_choose_what_is_exchanged_and_a_model_of_two_sides_has_none(tab):
     tab.wait_for_function("window.unravelSwap.state.model === 'csdismo-glyphs'")
     expect(boxes.first).to_be_hidden()
     expect(tab.locator("#swap-meaning")).to_contain_text("content carries the letter")
-    tab.get_by_role("button", name="New content").click()
-    expect(tab.locator("#swap .drawn")).to_be_visible(timeout=WAIT)
+
+
+@pytest.fixture
+def sided(tab) -> Page:
+    """The tab with the model that tells content from style."""
+    tab.locator("#model input").click()
+    drawn_after(tab, "exact", lambda: tab.get_by_role("option", name="C-S DisMo").click())
+    tab.wait_for_function("window.unravelSwap.state.model === 'csdismo-glyphs'")
+    return tab
+
+
+def test_new_content_goes_into_the_matrix(sided):
+    sided.get_by_role("button", name="New content", exact=True).click()
+    fresh = sided.locator("#swap .drawn button")
+    expect(fresh).to_have_count(8, timeout=WAIT)
+    sided.locator("#swap .targets [data-target=contents]").click()
+    drawn_after(sided, "matrices", lambda: fresh.nth(2).click())
+    [base] = sided.evaluate("window.unravelSwap.state.contents")
+    assert base.startswith("code:")
+    expect(sided.locator("#swap .matrix .tile")).to_have_count(4 * 3 - 1)
+    sided.locator("#model input").click()
+    drawn_after(sided, "matrices", lambda: sided.get_by_role("option", name="ProtoVAE").first.click())
+    assert sided.evaluate("window.unravelSwap.state.contents") == []  # a code is of one model
+
+
+def test_sliders_inside_and_the_closest_samples(sided):
+    expect(sided.locator("#swap .inside")).to_be_visible()
+    sided.locator("#swap .inside summary").click()
+    sliders = sided.locator("#swap [data-inside=a] input")
+    for locator in (sliders, sided.locator("#swap [data-inside=b] input")):
+        expect(locator).not_to_have_count(0, timeout=WAIT)
+    assert sliders.count() == sided.locator("#swap [data-inside=b] input").count() >= 4
+    first = sided.get_by_label("Content of A:").first
+    before = tile(sided, 1), tile(sided, 2), tile(sided, 3)
+    drawn_after(sided, "matrices", lambda: first.fill(first.get_attribute("max")))
+    sided.wait_for_function("old => document.querySelector('#swap canvas[data-tile=\"1\"]').toDataURL() !== old",
+                            arg=before[0], timeout=WAIT)
+    assert tile(sided, 2) != before[1] and tile(sided, 3) == before[2]  # the content of A, and not its style
+    drawn_after(sided, "exact", lambda: sided.locator("#swap .reset").click())
+    assert (tile(sided, 1), tile(sided, 2)) == before[:2] and first.input_value() == first.get_attribute("data-neutral")
+
+    near = sided.get_by_role("group", name="Closest to B in style").get_by_role("button")
+    expect(near).to_have_count(6)
+    number = near.first.get_attribute("data-index")
+    drawn_after(sided, "exact", lambda: near.first.click())
+    assert sided.evaluate("window.unravelSwap.state.a") == f"gallery:{number}"
+
+
+def test_a_file_is_fitted_more_closely_and_back(tab, tmp_path):
+    path = tmp_path / "mine.png"
+    Image.fromarray(chequers(0)).save(path)
+    button = tab.locator("#swap [data-closer=a]")
+    expect(button).to_be_hidden()
+    drawn_after(tab, "exact", lambda: tab.locator("#swap input[type=file]").set_input_files(path))
+    tab.wait_for_function("window.unravelSwap.state.a.startsWith('upload:')", timeout=WAIT)
+    expect(tab.locator("#swap .note")).to_contain_text("A is far from all that this model has seen", timeout=WAIT)
+    before = tile(tab, 0), tile(tab, 1)
+    drawn_after(tab, "exact", lambda: button.click())
+    assert tab.evaluate("window.unravelSwap.state.a").startswith("closer:")
+    assert tile(tab, 0) == before[0] and tile(tab, 1) != before[1]
+    expect(button).to_have_text("Back to the first reading")
+    drawn_after(tab, "exact", lambda: button.click())
+    assert (tile(tab, 0), tile(tab, 1)) == before

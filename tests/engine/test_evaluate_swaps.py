@@ -130,7 +130,8 @@ def test_pictures_that_it_never_saw_are_made_of_two_that_it_saw(perfect):
     assert perfect["unseen pairs"] == 24  # of 1,200 pairs, a fiftieth
     assert perfect["unseen pairs psnr"] > 60
     assert perfect["unseen pairs left right"] == perfect["unseen pairs left in 10"] == 1
-    assert perfect["psnr training"] > 60 and perfect["psnr held out"] > 60 and "psnr embeddings" not in perfect
+    assert perfect["psnr training"] > 60 and perfect["psnr held out"] > 60
+    assert not {"psnr embeddings", "psnr closer"} & perfect.keys()
 
 
 def test_the_reader_says_how_much_can_be_had():
@@ -165,6 +166,7 @@ def test_sides_may_be_exchanged_or_given():
 def test_what_embeddings_had_is_told():
     scores = score(Halves(fidelity=(31.5, 30.25)), Shades(), torch.device("cpu"), shade_reader)
     assert (scores["psnr embeddings"], scores["psnr embedded"]) == (31.5, 30.25)
+    assert scores["psnr closer"] >= scores["psnr held out"] > 40
 
 
 def test_a_reader_is_trained_where_none_is_given(monkeypatch):
@@ -189,6 +191,34 @@ def test_what_cannot_be_scored_is_an_error(monkeypatch):
         score(Unsided(), Tiles(), torch.device("cpu"), perfect_reader)
     with pytest.raises(ValueError, match="not known"):
         score(Halves(), Unknown(), torch.device("cpu"), perfect_reader)
+
+
+@pytest.mark.parametrize("correlations, content", [
+    ({"a": (0.9, 0.1), "b": (0.1, 0.9)}, {"a"}),
+    ({"a": (0.9, 0.1), "b": (0.5, 0.4), "c": (0.8, 0.3)}, {"a", "c"}),  # the least decided goes to the other side
+    ({"a": (0.1, 0.9), "b": (0.0, 0.3)}, {"b"}),
+    ({"a": (0.0, 0.0), "b": (0.0, 0.0)}, {"a"}),
+])
+def test_each_side_is_allotted_what_follows_it_and_one_factor_at_least(correlations, content):
+    sides = evaluate_swaps.allotted(correlations)
+    assert sides == {name: "content" if name in content else "style" for name in correlations}
+
+
+def test_pairs_are_unseen_also_where_all_factors_follow_one_side():
+    class Content(Halves):
+        """Both brightnesses are content."""
+
+        def encode(self, x):
+            return torch.cat([x[:, 0, 0, [0, 63]], torch.zeros(len(x), 2)], 1)
+
+        def decode(self, code):
+            return Halves.decode(self, code[:, [0, 2, 1, 3]])
+
+    scores = score(Content(), Tiles(), torch.device("cpu"), perfect_reader)
+    assert scores["swap left content"] == scores["swap right content"] == 1 and scores["one-sided"] == 2
+    assert scores["unseen pairs"] >= 20 and scores["unseen pairs psnr"] < 40
+    rightly = [scores["unseen pairs left right"], scores["unseen pairs right"]]
+    assert max(rightly) == 1 and min(rightly) < 0.5  # the picture is the content's giver, in both
 
 
 # --- from a model folder

@@ -101,7 +101,34 @@ def test_strange_pictures_are_told_from_usual_ones_where_a_model_knows(engine):
     strange = np.repeat(checks[None, :, :, None], 3, -1)
     assert np.median(exchange.strangeness(engine, "two-sided", usual)) < 1
     assert exchange.strangeness(engine, "two-sided", strange) > 1
-    assert exchange.strangeness(engine, "factors", usual) is None
+
+
+def test_others_are_judged_by_their_samples(engine, monkeypatch):
+    samples = images(24, seed=4)
+    monkeypatch.setattr(exchange, "gallery", lambda data: samples)
+    told = exchange.strangeness(engine, "factors", samples)
+    net_error = (engine.decode("factors", engine.encode("factors", samples).get()).get() / 255.0 - samples / 255) ** 2
+    wrong = np.sqrt(net_error.mean((1, 2, 3)))
+    assert told.max() == pytest.approx(1, abs=1e-4) and np.allclose(told, wrong / wrong.max(), atol=0.02)
+    assert exchange.strangeness(engine, "factors", 255 - samples // 8).min() > 1
+
+
+def test_without_samples_nobody_can_judge(engine, monkeypatch):
+    monkeypatch.setattr(exchange, "gallery", lambda data: images(0))
+    assert exchange.strangeness(engine, "factors", images(1)) is None
+
+
+def test_the_nearest_are_told_for_each_side(engine):
+    others = codes(engine, "two-sided", 9)
+    mixture = others[3].copy()
+    mixture[STYLE] = others[5][STYLE]
+    content, style = exchange.nearest(engine, "two-sided", mixture, others, 4)
+    assert content[0] == 3 and style[0] == 5 and len(set(content)) == len(set(style)) == 4
+    apart = np.linalg.norm(others[:, CONTENT] - mixture[CONTENT], axis=1)
+    assert content == np.argsort(apart)[:4].tolist()
+    for model, count in (("factors", 2), ("two-sided", 0), ("two-sided", 10), ("two-sided", True)):
+        with pytest.raises(Refusal):
+            exchange.nearest(engine, model, codes(engine, model, 1)[0], codes(engine, model, 9), count)
 
 
 def test_models_are_run_by_the_worker_alone(engine):

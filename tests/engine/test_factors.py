@@ -312,3 +312,55 @@ def test_a_text_that_is_no_table_is_refused():
 def test_a_dead_dimensions_entry_is_not_refused():
     dead = replace(SCALAR, low=1.0, high=1.0, rank=-1, quantiles=(1.0, 1.0))
     assert factors.loads(factors.dumps((dead,)), 6) == (dead,)
+
+
+# --- paths and stops
+
+def ringed(count=3000):
+    """Images whose codes are a ring in the numbers 0 and 1, and gather in the number 2 at -1 and 1."""
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * math.pi * torch.rand(count, generator=generator)
+    gathered = 2.0 * torch.randint(2, (count,), generator=generator) - 1 + 0.05 * random(count)
+    codes = torch.stack([1.5 * angle.cos(), 1.2 * angle.sin(), gathered], 1)
+    images = torch.zeros(count, 1, 64, 64, dtype=torch.uint8)
+    images[:, 0, 0, :3] = (255 * (codes + 2) / 4).round().clamp(0, 255).byte()
+    return images
+
+
+def test_a_ring_is_a_factor_without_ends_and_groups_are_stops():
+    ring, ladder = factors.fit(Stripes([0.1, 0.1, 0.1], (Slot(0, 2), Slot(2, 3))), ringed())
+    assert ring.closed and (ring.low, ring.high) == (-180, 180) and ring.stops == ()
+    assert ring.evidence["explained"] > 0.95 and 0.5 < ring.evidence["straight"] < 0.7
+    assert ladder.path is None and ladder.stops == pytest.approx((-1, 1), abs=0.03)
+    assert "explained" not in ladder.evidence
+    # A whole turn is seen: both stripes go through their ranges, 1.5 and 1.2 units of 0.1 either way.
+    turn = torch.linspace(0, 2 * math.pi, SPAN)
+    both = torch.stack([1.5 * turn.cos(), 1.2 * turn.sin()]).var(1, correction=0).sum()
+    assert ring.evidence["effect"] == pytest.approx(255 * 0.1 * math.sqrt(both / 4), rel=0.1)
+
+
+def test_only_factors_have_paths_and_stops():
+    vector, scalar = factors.fit(Stripes([0.1, 0.1, 0.1], (Slot(0, 2, "content"), Slot(2, 3, "style"))), ringed())[1:]
+    assert vector.path is None and vector.stops == scalar.stops == ()
+
+
+def test_a_path_survives_its_text_and_a_table_of_before_has_none():
+    table = factors.fit(Stripes([0.1, 0.1, 0.1], (Slot(0, 2), Slot(2, 3))), ringed())
+    text = factors.dumps(table)
+    assert factors.loads(text, 3) == table
+    entries = json.loads(text)
+    for entry in entries:
+        del entry["path"], entry["stops"]
+    before = factors.loads(json.dumps(entries), 3)
+    assert all(f.path is None and f.stops == () for f in before)
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"stops": [1.0, -1.0]}, "stops out of order"), ({"stops": [0.0, 400.0]}, "out of its range"),
+    ({"stops": ["1"]}, "not a usable number"), ({"path": {"centre": [0.0], "bend": [[0.0], [0.0]]}}, "does not fit"),
+])
+def test_a_path_or_a_stop_that_does_not_fit_is_refused(change, reason):
+    entries = json.loads(factors.dumps(factors.fit(Stripes([0.1, 0.1, 0.1], (Slot(0, 2), Slot(2, 3))), ringed(300))))
+    entries[0] |= change
+    with pytest.raises(ValueError, match=reason):
+        factors.loads(json.dumps(entries), 3)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from engine import inversion
-from tests.tiny import noise, tiny_vae
+from engine import Engine, Refusal, inversion
+from tests.tiny import noise, save_tiny, tiny_vae
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_what_is_found_draws_the_picture_better(model):
 def test_no_step_and_no_way_to_go_leave_the_encoders_code(model):
     x = far(model)
     assert torch.equal(inversion.approach(model, x, 0), model.encode(x))
-    held = inversion.approach(model, x, 20, hold=1e4)
+    held = inversion.approach(model, x, 20, 0.05, hold=1e4)
     torch.testing.assert_close(held, model.encode(x), atol=0.05, rtol=0)
 
 
@@ -49,3 +49,28 @@ def test_it_works_where_the_server_answers(model):
     with torch.inference_mode():
         x = noise(2).float() / 255
         assert inversion.approach(model, x, 2).shape == (2, model.code_size)
+
+
+def test_a_served_model_finds_the_same_while_others_are_answered(tmp_path, model):
+    save_tiny(tmp_path / "tiny")
+    engine = Engine(tmp_path)
+    image = (255 * far(model)[0]).byte().permute(1, 2, 0).contiguous().numpy()
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    asked, perform = [], engine.perform
+
+    def counted(name, work, rows, lane=None):
+        asked.append(engine.decode("tiny", engine.model("tiny").mean[None]).get())  # between any two steps
+        return perform(name, work, rows, lane)
+
+    engine.perform = counted
+    try:
+        found = torch.from_numpy(inversion.closer(engine, "tiny", image, 12))
+        wanted = inversion.approach(model, x, 12)
+        torch.testing.assert_close(found, wanted[0], atol=1e-3, rtol=1e-3)
+        assert len(asked) == 13 and not torch.equal(found, model.encode(x)[0])
+        with pytest.raises(Refusal):
+            inversion.closer(engine, "none", image)
+        with pytest.raises(Refusal, match="64x64"):
+            inversion.closer(engine, "tiny", image[:32])
+    finally:
+        engine.close()

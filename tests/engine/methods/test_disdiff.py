@@ -137,6 +137,46 @@ def test_a_fields_strength_can_be_set_alone(off):
     assert not torch.allclose(only, model.slow(x, z), atol=1e-3)
 
 
+# --- what one field does
+
+def test_one_field_alone_is_the_solvers_picture_with_the_others_off():
+    model, (_, _, z) = fresh(), inputs()
+    with torch.no_grad():
+        off = model.alone(z, torch.zeros(N))
+        assert torch.equal(off, model.alone(z + 3, torch.zeros(N)))  # without any, nothing is said of the picture
+        only = model.alone(z, torch.eye(N)[1])
+        expected = model.schedule.dpm(
+            lambda x, t: model.base(x, t)[0] - model.schedule.noise[t][:, None, None, None]
+            * model.fields(model.base(x, t)[1], t, z)[:, 1], model.start(z), 3, 4.0)
+    torch.testing.assert_close(only, model.autoencoder.decode(expected))
+    assert (only - off).abs().max() > 1e-2
+
+
+def test_a_heat_map_is_what_one_field_changes_in_the_guess_at_the_picture():
+    model, (latents, t, z) = fresh(), inputs()
+    with torch.no_grad():
+        heat = model.touched(latents, z, t)
+        signal, strength = (s[t].view(-1, 1, 1, 1) for s in (model.schedule.signal, model.schedule.noise))
+        x = signal * latents + strength * model.noise
+        base, features = model.base(x, t)
+        fields = model.fields(features, t, z)
+        guess = lambda eps: model.autoencoder.decode(((x - strength * eps) / signal).clamp(-4, 4))  # noqa: E731
+        for k in range(N):
+            change = (guess(base - strength * fields[:, k]) - guess(base)).abs()
+            torch.testing.assert_close(heat[:, k], 255 * change.mean(1), atol=2e-2, rtol=1e-3)
+        moved = z.clone()
+        moved[:, 1] += 2
+        other = model.touched(latents, moved, t)
+    assert heat.shape == (4, N, 64, 64) and heat.amax((2, 3)).min() > 0.1
+    torch.testing.assert_close(other[:, [0, 2]], heat[:, [0, 2]])
+    assert (other[:, 1] - heat[:, 1]).abs().max() > 0.1
+
+
+def test_before_training_no_field_touches_anything():
+    model, (latents, t, z) = fresh(speaking=False), inputs()
+    assert not model.touched(latents, z, t).any()
+
+
 def test_identities_begin_orthogonal():
     identity = fresh().fields.identity
     torch.testing.assert_close(identity @ identity.T, 128 * torch.eye(N), atol=1e-3, rtol=0)
