@@ -3,7 +3,7 @@
 The pattern is that of StyleGAN3's asynchronous renderer: requests are plain data, a newer request
 of the same lane (a page's canvas, say) replaces one that still waits, errors and timings are part
 of the answer, and nothing a request contains can stop the worker. Requests that wait for the same
-model are merged into one batch. Models are shared and immutable.
+model are merged into one batch, but for exact pictures. Models are shared and immutable.
 """
 
 import threading
@@ -146,9 +146,9 @@ class Engine:
         return self._ask(model, "decode", codes, lane)
 
     def refine(self, model: str, codes: np.ndarray, lane: Hashable = None) -> Answer:
-        """The same with more care, where a model has a quick way and a slow one; for what stands still."""
-        slow = isinstance(model, str) and model in self._nets and type(self._nets[model]).refine is not Method.refine
-        return self._ask(model, "refine" if slow else "decode", codes, lane)
+        """The same with more care, where a model has a quick way and a slow one; for what stands still. It shares no
+        batch: on a CPU the answer to the same rows is the same, bit for bit, whoever else asks."""
+        return self._ask(model, "refine", codes, lane)
 
     def perform(self, model: str, work: Work, rows: Tensor, lane: Hashable = None) -> Answer:
         """Any work on checked rows (B, ...), B at most MAX_ROWS, done by the worker. Requests for the same function
@@ -315,8 +315,8 @@ class Engine:
         first = next(iter(self._queue.values()))
         batch, rows = [], 0
         for key, waiting in list(self._queue.items()):
-            same = waiting.model == first.model and waiting.work == first.work
-            if same and (not batch or rows + len(waiting.rows) <= MAX_ROWS):
+            same = waiting.model == first.model and waiting.work == first.work != "refine"
+            if (waiting is first or same) and (not batch or rows + len(waiting.rows) <= MAX_ROWS):
                 batch.append(self._queue.pop(key))
                 rows += len(waiting.rows)
         return batch
@@ -325,13 +325,15 @@ class Engine:
     def _compute(self, batch: list[_Waiting]) -> np.ndarray:
         name, rows = batch[0].model, torch.cat([w.rows for w in batch]).to(self.device)
         net = self._nets[name]
-        if callable(batch[0].work):
-            return batch[0].work(net, rows).cpu().numpy()
-        if batch[0].work == "encode":
+        work = batch[0].work
+        if callable(work):
+            return work(net, rows).cpu().numpy()
+        if work == "encode":
             return net.encode(seen(net, rows)).cpu().numpy()
-        if batch[0].work == "decode" and self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
+        quick = work == "decode" or type(net).refine is Method.refine
+        if quick and self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
             return self._decode_graphed(name, rows).cpu().numpy()
-        return pixels(net.refine if batch[0].work == "refine" else net.decode, rows).cpu().numpy()
+        return pixels(net.decode if quick else net.refine, rows).cpu().numpy()
 
     def _decode_graphed(self, name: str, rows: Tensor) -> Tensor:
         """Decode by a captured graph of the next larger batch size."""

@@ -16,6 +16,7 @@ let state;                                 // {model, a, b, contents, styles, na
 let target = "a";
 let fresh = [];                            // bases of the new contents that are shown
 let resting, seen = false, waiting = false;
+let wishes = 0, shown = 0;                 // how many there were, and the last one whose exact pictures are there
 let passing = false;                       // the line of status tells of a request that failed
 const counters = { mixed: 0, exact: 0, matrices: 0, errors: 0 };
 
@@ -48,12 +49,14 @@ function paint(picture, tiles) {           // tile k of the picture on the canva
 }
 
 function fetchPair() {
+  const wish = wishes;
   askPair({}, async (answer, newest) => {
     const picture = await bitmap(answer);
     if (!newest) return;
     paint(picture, [0, 1, 2, 3, 4, 5]);
     find(".pair-file").href = address(answer);
     find(".note").textContent = answer.note;
+    shown = wish;
     counters.exact += 1;
   });
 }
@@ -68,13 +71,16 @@ function fetchMatrix() {
 }
 
 function fetchMix() {
+  const wish = wishes;
   askMix({}, async (answer) => {
-    paint(await bitmap(answer), [2, 3]);
+    const picture = await bitmap(answer);
+    if (wish > shown) paint(picture, [2, 3]);  // else it is late: the exact ones are there
     counters.mixed += 1;
   });
 }
 
 function refresh() {                       // when it is looked at: a hidden tab asks for nothing
+  wishes += 1;
   waiting = !seen;
   if (waiting) return;
   fetchPair();
@@ -209,6 +215,7 @@ element.addEventListener("input", ({ target: input }) => {
   if (share) state[share] = Number(input.value);
   else if (knob) state.edits = { ...state.edits, [of]: { ...state.edits[of], [knob]: Number(input.value) } };
   else return;
+  wishes += 1;
   fetchMix();
   clearTimeout(resting);
   resting = setTimeout(() => {
@@ -280,6 +287,7 @@ new IntersectionObserver(([entry]) => {
 window.unravelSwap = Object.freeze({
   get state() { return structuredClone(state); },
   get counters() { return { ...counters }; },
+  get exact() { return shown === wishes; },
   choose: (names) => change({ names }),
 });
 watch("value", adopt);

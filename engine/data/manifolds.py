@@ -30,7 +30,7 @@ Law = Literal["uniform", "gaussian"]
 
 
 class Manifold(Dataset):
-    """`count` pictures whose factors are independent, drawn by `seed`; rendered once, when first asked for."""
+    """`count` pictures whose factors are independent, drawn by `seed`; each is rendered once, when first asked for."""
 
     def __init__(
         self,
@@ -57,17 +57,22 @@ class Manifold(Dataset):
         else:
             self.values = 2 * torch.rand(shape, generator=generator) - 1
         self.moved = warp(self.values) if warped else self.values
-        self._stores: dict[torch.device, Tensor] = {}
+        self._stores: dict[torch.device, tuple[Tensor, Tensor]] = {}    # pictures, and which of them are there
 
     def __len__(self) -> int:
         return len(self.values)
 
     def images(self, index: Tensor) -> Tensor:
-        if index.device not in self._stores:
-            with torch.inference_mode(False), torch.no_grad():
-                parts = [self.render(part.to(index.device)) for part in self.moved.split(500)]
-                self._stores[index.device] = torch.cat(parts)
-        return self._stores[index.device][index]
+        shape = len(self), self.channels, SIZE, SIZE
+        with torch.inference_mode(False), torch.no_grad():
+            pictures, there = self._stores.setdefault(index.device, (
+                torch.empty(shape, dtype=torch.uint8, device=index.device),
+                torch.zeros(len(self), dtype=torch.bool, device=index.device),
+            ))
+            for part in index[~there[index]].unique().split(500):
+                pictures[part] = self.render(self.moved[part.cpu()].to(index.device))
+                there[part] = True
+            return pictures[index]
 
     def labels(self, index: Tensor) -> Tensor:
         return self.values.to(index.device)[index]

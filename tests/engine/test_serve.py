@@ -393,6 +393,18 @@ def test_what_waits_for_one_model_is_one_batch(fresh, monkeypatch):
         assert same(answer.value, decoded(name, codes(count, seed=number)))
 
 
+def test_exact_pictures_share_no_batch(fresh, monkeypatch):
+    with busy(fresh, monkeypatch) as seen:
+        asked = []
+        for number, ask in enumerate((fresh.refine, fresh.decode, fresh.refine, fresh.decode)):
+            asked.append(in_thread(ask, "first", codes(2, seed=number)))
+            queued(fresh, number + 1)
+    assert [future.result(PATIENCE).rows for future in asked] == [2, 4, 2, 4]
+    assert seen[1:] == [("first", 2), ("first", 4), ("first", 2)]
+    for number, future in enumerate(asked):
+        assert same(future.result(PATIENCE).value, decoded("first", codes(2, seed=number)))
+
+
 def test_a_batch_has_a_largest_size(fresh, monkeypatch):
     with busy(fresh, monkeypatch) as seen:
         asked = []

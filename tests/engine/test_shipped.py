@@ -60,7 +60,9 @@ def test_the_scores_beside_a_model_agree_with_its_card(name):
     if any(swaps.sides(model.layout())):  # whose single numbers mean nothing
         assert "MIG" not in scores and "mig" not in figures and "swap letter content" in scores
     else:
-        assert scores["MIG"] == pytest.approx(figures["mig"], abs=0.04)  # other samples, bins between other extremes
+        # Other samples, and continuous factors in half as many bins.
+        near = 0.04 if all(factor.values for factor in load(config["data"]).factors) else 0.12
+        assert scores["MIG"] == pytest.approx(figures["mig"], abs=near)
 
 
 @pytest.mark.parametrize("name", NAMES)
