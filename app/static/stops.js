@@ -8,9 +8,9 @@ for (const kind of ["pointerdown", "pointermove", "keydown", "keyup"]) {
   document.addEventListener(kind, ({ altKey }) => { free = altKey; }, true);
 }
 
-function snap(i, input) {        // before Gradio hears of the value; arrow keys go on step by step
+function snap(i, input) {        // before Gradio hears of the value; both ends can be reached, arrow keys go on by steps
   const { low, high, stops } = view.factors[i], value = Number(input.value);
-  if (free || !held) return;
+  if (free || !held || value === Number(input.min) || value === Number(input.max)) return;
   const stop = stops.find((place) => Math.abs(value - place) <= NEAR * (high - low));
   if (stop !== undefined) input.value = stop;
 }
