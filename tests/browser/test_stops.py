@@ -72,7 +72,7 @@ def test_both_ends_of_a_circle_are_one_picture_and_the_neutral_place_is_the_inpu
 def test_a_model_without_stops_has_no_ticks(visit):
     page = opened(visit)
     assert page.locator("#factors .stops").count() > 0
-    page.evaluate("window.unravel.go({ model: 'protovae-shapes3d', base: 'gallery:3' })")
-    page.wait_for_function("window.unravel.view.model === 'protovae-shapes3d'")
+    page.evaluate("window.unravel.go({ model: 'isometry-faces', base: 'gallery:3' })")
+    page.wait_for_function("window.unravel.view.model === 'isometry-faces'")
     at_rest(page)
     assert page.locator("#factors .stops").count() == 0
