@@ -67,7 +67,7 @@ class Swap:
             self.stage = gr.HTML(
                 opening(sessions, model),
                 html_template=(STATIC / "swap.html").read_text("utf-8").replace("{formats}", ",".join(FORMATS)),
-                js_on_load=script("reel.js", "asking.js", "insides.js", "swap.js"),
+                js_on_load=script("reel.js", "asking.js", "fitting.js", "insides.js", "swap.js"),
                 server_functions=doors(sessions), apply_default_css=False, elem_id="swap-stage",
             )
         self.outputs = [self.meaning, self.names, self.stage]

@@ -7,7 +7,7 @@ image's own and stays as it is. Content and style have several factors each, alo
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -115,20 +115,20 @@ def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, 
         part = codes[:, slot.start:slot.stop]
         axes = principal_directions(part, DIRECTIONS.get(slot.role, 1))
         for number, axis in enumerate(axes, start=1):
-            along, path, told, stops = part @ axis, None, {}, ()
+            along, path, told = part @ axis, None, {}
             low, high = along.quantile(torch.tensor([TAIL, 1 - TAIL], device=device)).tolist()
-            if slot.role == "factor" and low < high:
-                if len(axis) > 1:
-                    path, told = path_of(part, axis, (low, high))
-                if path:
-                    along = path.read(part, axis)
-                    low, high = (-TURN / 2, TURN / 2) if path.closed else (low, high)
-                stops = stops_of(along, bool(path and path.closed))
+            if slot.role == "factor" and low < high and len(axis) > 1:
+                path, told = path_of(part, axis, (low, high))
+            if path:
+                along = path.read(part, axis)
+                low, high = (-TURN / 2, TURN / 2) if path.closed else (low, high)
             quantiles = along.quantile(torch.linspace(0, 1, QUANTILES, device=device))
             factor = Factor(name if len(axes) == 1 else f"{name}.{number}", (slot.start, slot.stop), slot.role,
-                            tuple(axis.tolist()), low, high, -1, {}, tuple(quantiles.tolist()), path,
-                            tuple(stop for stop in stops if low <= stop <= high))
+                            tuple(axis.tolist()), low, high, -1, {}, tuple(quantiles.tolist()), path)
             evidence = {"effect": effect(method, factor, bases), "spread": along.std().item(), **told}
+            if slot.role == "factor" and evidence["effect"] >= VISIBLE:  # seeking takes a second
+                places = stops_of(along, factor.closed)
+                factor = replace(factor, stops=tuple(place for place in places if low <= place <= high))
             table.append((factor, evidence))
 
     order = sorted(

@@ -11,6 +11,11 @@ from engine.methods.csdismo import Config, CSDisMo
 from tests.tiny import noise
 
 CONTENT, STYLE = slice(0, 8), slice(8, 12)
+SCORES = {
+    "read letter": 0.93, "read letter right": 0.9, "swap letter content": 0.8, "swap letter style": 0.02,
+    "read face": 0.8, "swap face content": 0.1, "swap face style": 0.6,
+    "read slant": 0.8, "swap slant content": 0.2, "swap slant style": 0.15,
+}
 
 
 def save_two_sided(folder: Path, scores: dict[str, float] | None = None) -> Path:

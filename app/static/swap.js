@@ -3,7 +3,6 @@
 // The page keeps its state here: two bases with edits of each, further ones, ticked factors, shares. While a slider
 // moves, one request is in flight and only the newest wish is remembered; at rest the exact pictures are asked for.
 
-const FIT = "Fit more closely", FITTED = "Back to the first reading";
 const REST = 140;    // milliseconds without input until the exact pictures are asked for
 const PAGE = Math.random().toString(36).slice(2);
 const AFTER = { a: "b", b: "contents" };   // where the next of several files goes
@@ -151,7 +150,7 @@ function mark() {
   }
   for (const input of all("[data-share]")) input.value = state[input.dataset.share];
   for (const button of all("[data-closer]")) {
-    const base = state[button.dataset.closer], fitted = base.startsWith("closer:");
+    const base = state[button.dataset.closer], fitted = isFitted(base);
     button.hidden = !fitted && !base.startsWith("upload:");
     if (!button.disabled) button.textContent = fitted ? FITTED : FIT;
   }
@@ -160,7 +159,7 @@ function mark() {
 
 async function fit(button) {               // a user's picture more closely, or as it was read at first
   const slot = button.dataset.closer, { model, [slot]: base } = state;
-  if (base.startsWith("closer:")) return place(base.replace("closer:", "upload:"), slot);
+  if (isFitted(base)) return place(asRead(base), slot);
   Object.assign(button, { disabled: true, textContent: "Fitting …" });
   const answer = await reached(server.closer({ model, base }));
   button.disabled = false;
@@ -264,7 +263,7 @@ function adopt() {
   const moved = old.model !== about.model;   // codes are of one model, and so are edits
   const usable = (base) => !(moved && base.startsWith("code:"))
     && (!base.startsWith("gallery:") || Number(base.slice(8)) < about.count);
-  const kept = (base, other) => (usable(base) ? (moved ? base.replace(/^closer:/, "upload:") : base) : other);
+  const kept = (base, other) => (usable(base) ? (moved ? asRead(base) : base) : other);
   state = {
     model: about.model, names: about.names, content: old.content, style: old.style,
     a: kept(old.a, about.a), b: kept(old.b, about.b), edits: moved ? { a: {}, b: {} } : old.edits,

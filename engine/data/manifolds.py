@@ -69,7 +69,8 @@ class Manifold(Dataset):
                 torch.empty(shape, dtype=torch.uint8, device=index.device),
                 torch.zeros(len(self), dtype=torch.bool, device=index.device),
             ))
-            for part in index[~there[index]].unique().split(500):
+            missing = index[~there[index]].unique()
+            for part in missing.split(500) if len(missing) else ():  # nothing, split, is one empty part
                 pictures[part] = self.render(self.moved[part.cpu()].to(index.device))
                 there[part] = True
             return pictures[index]

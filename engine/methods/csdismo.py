@@ -286,13 +286,14 @@ class CSDisMo(Method):
             terms["style"] = mse_loss(codes[1], style)
             errors = errors + terms["style"]
         loss = terms["loss"] + (1 if stage == 0 else config.code_weight) * errors
-        if stage == 0 and config.swaps_teach == "encoders" and self.critic is None:
+        read = config.swaps_teach != "encoders"         # the generator learns from how its swaps are read
+        learns = read or self.critic is not None        # or from the critic
+        if stage == 0 and not learns:
             return terms | {"loss": loss}
         other, giver = style.roll(1, 0), known.roll(1, 0)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and (
-                config.swaps_teach != "encoders" or self.critic is not None)):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             swapped = self.draw(content, other)
-        if stage > 0 or config.swaps_teach != "encoders":
+        if stage > 0 or read:
             terms["consistency"] = self.consistency(swapped, content, other, generator)
             loss = loss + config.consistency_weight * terms["consistency"]
         if self.critic is not None:

@@ -11,23 +11,11 @@ from app.live import view
 from app.session import BUSY, LOST, Sessions
 from engine import MODELS, Engine, Refusal, exchange, gallery, inversion
 from tests.serving import chequers
-from tests.tiny import save_tiny
-from tests.two_sided import save_two_sided
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    save_two_sided(folder / "two-sided")
-    save_tiny(folder / "factors")
-    engine = Engine(folder)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def sessions(engine) -> Sessions:
-    return Sessions(engine)
+def engine(both_kinds):
+    return both_kinds
 
 
 @pytest.fixture

@@ -4,25 +4,13 @@ import numpy as np
 import pytest
 
 from app import insides
-from app.session import Sessions
-from engine import Engine
-from tests.tiny import noise, save_tiny
-from tests.two_sided import CONTENT, STYLE, save_two_sided
+from tests.tiny import noise
+from tests.two_sided import CONTENT, STYLE
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    save_two_sided(folder / "two-sided")
-    save_tiny(folder / "factors")
-    engine = Engine(folder)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def sessions(engine) -> Sessions:
-    return Sessions(engine)
+def engine(both_kinds):
+    return both_kinds
 
 
 def test_every_slider_is_on_its_side_and_stands_where_the_picture_is(sessions, engine):

@@ -12,34 +12,17 @@ from PIL import Image
 
 from app import swap
 from app.pictures import png
-from app.session import LOST, Sessions
+from app.session import LOST
 from app.swap import MOST, NEW, Swap, choices, meaning, opening
 from app.uploads import MAX_BYTES, TOO_HEAVY, UNKNOWN, UNREADABLE
 from engine import Engine, exchange
 from tests.serving import chequers, hostile_files, in_loop
-from tests.tiny import save_tiny
-from tests.two_sided import STYLE, save_two_sided
-
-SCORES = {
-    "read letter": 0.93, "read letter right": 0.9, "swap letter content": 0.8, "swap letter style": 0.02,
-    "read face": 0.8, "swap face content": 0.1, "swap face style": 0.6,
-    "read slant": 0.8, "swap slant content": 0.2, "swap slant style": 0.15,
-}
+from tests.two_sided import STYLE
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    save_two_sided(folder / "two-sided", SCORES)
-    save_tiny(folder / "factors")
-    engine = Engine(folder)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def sessions(engine) -> Sessions:
-    return Sessions(engine)
+def engine(both_kinds):
+    return both_kinds
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The tab "Swap" in a real browser: two files, a slider, the matrix, another model."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,6 +123,19 @@ def test_new_content_goes_into_the_matrix(sided):
     sided.locator("#model input").click()
     drawn_after(sided, "matrices", lambda: sided.get_by_role("option", name="ProtoVAE").first.click())
     assert sided.evaluate("window.unravelSwap.state.contents") == []  # a code is of one model
+
+
+def test_a_late_frame_is_not_painted_over_the_exact_pictures(tab):
+    held = []
+    tab.route(re.compile("/component_server"), lambda route: (
+        held.append(route) if '"mix"' in route.request.post_data else route.continue_()))
+    slider = tab.get_by_label("Share of the other's style")
+    slider.fill("0.5")                                        # its frame is on the way until the end
+    drawn_after(tab, "exact", lambda: slider.fill("0"))
+    exact = tile(tab, 2)
+    assert len(held) == 1 and exact == tile(tab, 1)
+    drawn_after(tab, "mixed", lambda: held[0].continue_())
+    assert tile(tab, 2) == exact
 
 
 def test_sliders_inside_and_the_closest_samples(sided):

@@ -344,6 +344,11 @@ def test_only_factors_have_paths_and_stops():
     assert vector.path is None and vector.stops == scalar.stops == ()
 
 
+def test_what_changes_nothing_visible_has_no_stops():
+    unseen = factors.fit(Stripes([0.1, 0.1, 0.001], (Slot(0, 2), Slot(2, 3))), ringed())[1]
+    assert unseen.rank == -1 and unseen.stops == ()
+
+
 def test_a_path_survives_its_text_and_a_table_of_before_has_none():
     table = factors.fit(Stripes([0.1, 0.1, 0.1], (Slot(0, 2), Slot(2, 3))), ringed())
     text = factors.dumps(table)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine import changes, naming
-from engine.data import KnownFactor
+from engine.data import KnownFactor, split
 from engine.factors import Factor
 from engine.files import MANIFEST
 from engine.naming import between, bits, fits, fitting
@@ -193,6 +193,13 @@ def few(monkeypatch):
     naming._sample.cache_clear()
     yield
     naming._sample.cache_clear()
+
+
+def test_where_too_few_pictures_are_held_out_training_pictures_follow_them(few):
+    dataset, images, number = naming._sample("manifold-blob")
+    trained, held_out = split(len(dataset))
+    assert len(held_out) < len(number) == len(images) == 300
+    assert torch.equal(number, torch.cat([held_out, trained[:300 - len(held_out)]]))
 
 
 def test_a_model_folder_gets_its_names_and_its_manifest_with_them(tmp_path, capsys, few):

@@ -38,6 +38,17 @@ def test_pictures_are_seeded_and_unseen_ones_others():
     assert not torch.equal(one.values, other.values)
 
 
+def test_a_picture_is_drawn_when_first_asked_for_and_never_again():
+    drawn = []
+    data = rendered("blob", 50)
+    data.render = lambda values: (drawn.append(len(values)), blob(values))[1]
+    index = torch.tensor([7, 3, 7])
+    images = data.images(index)
+    assert drawn == [2] and torch.equal(images, blob(data.values[index]))
+    assert torch.equal(data.images(torch.tensor([3])), images[1:2]) and drawn == [2]
+    assert torch.equal(data.images(torch.arange(50)), blob(data.values)) and drawn == [2, 48]
+
+
 def test_gaussian_factors_are_gaussian():
     values = rendered("blob", 20_000, law="gaussian").values
     kurtosis = (values**4).mean(0) / (values**2).mean(0) ** 2
