@@ -5,7 +5,7 @@ picture while a slider moves (the quick sampler) and at rest (the slow one): PSN
 again names the same factor as the one that moved most. Then the same edits from the noise that all pictures
 share and from each picture's own, found by DDIM's inversion: how many grey levels they change the picture by.
 
-Times are of one edit at a time by the engine that serves the page, on `--device`: from the edited code to the picture's
+Times are of one edit at a time by the engine that serves the page: from the edited code to the picture's
 bytes, both ways in turn, the median of `--timed` edits after a few that do not count.
 """
 
@@ -54,18 +54,19 @@ def changes(model: LatentMethod, codes: Tensor, moved: Tensor, noise: Tensor) ->
 
 
 @torch.inference_mode()
-def measure(folder: Path, count: int, seed: int = 0) -> dict[str, float]:
+def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dict[str, float]:
     """The figures of one model folder over `count` edits."""
     model, table, config = checkpoint.load(folder)
     if not isinstance(model, LatentMethod):
         raise SystemExit(f"{folder.name} has no quick and no slow sampler.")
+    model.to(device)
     data, generator = load(config["data"]), Generator().manual_seed(seed)
     held_out = split(len(data))[1]
     numbers = held_out[torch.randint(len(held_out), (count,), generator=generator)]
     rows = {"psnr": [], "same": [], "shared": [], "own": []}
     for part in numbers.split(PART):
-        codes = model.encode(data.images(part).float() / 255)
-        moved = edited(codes, factors.visible(table), generator)
+        codes = model.encode((data.images(part).float() / 255).to(device))
+        moved = edited(codes.cpu(), factors.visible(table), generator).to(device)
         pictures = model.decode(moved), model.refine(moved)
         rows["psnr"].append(psnr(*pictures))
         home = codes[:, :model.count * model.size]
@@ -109,11 +110,11 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, default=[MODELS / "disdiff-shapes3d"], metavar="FOLDER")
     parser.add_argument("--count", type=int, default=500, help="edits that are compared; 0 for none")
     parser.add_argument("--timed", type=int, default=100, help="edits that are timed")
-    parser.add_argument("--device", default="cpu", help="on which they are: cpu, cuda, ...")
+    parser.add_argument("--device", default="cpu", help="on which all is done: cpu, cuda, ...")
     options = parser.parse_args()
     for folder in options.folders:
         print(folder.name)
-        found = measure(folder, options.count) if options.count else {}
+        found = measure(folder, options.count, options.device) if options.count else {}
         for name, value in (found | times(folder, options.timed, options.device)).items():
             print(f"  {name}: {value:.3g}")
 

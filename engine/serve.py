@@ -117,7 +117,7 @@ class Engine:
         self.models: dict[str, Model] = {}
         self.refused: dict[str, str] = {}
         self._nets: dict[str, Method] = {}
-        self._graphs: dict[tuple[str, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._graphs: dict[tuple[str, bool, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         for path in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
             try:
                 self._add(path)
@@ -199,6 +199,8 @@ class Engine:
         for name, known in self.models.items():
             for rows in GRAPHED if self.device.type == "cuda" else (1, GRAPHED[-1]):
                 self.decode(name, np.repeat(known.mean[None], rows, 0)).get()
+            if known.ways[1]:
+                self.refine(name, known.mean[None]).get()
 
     def close(self) -> None:
         """Stop the worker after what it is doing."""
@@ -331,25 +333,26 @@ class Engine:
         if work == "encode":
             return net.encode(seen(net, rows)).cpu().numpy()
         quick = work == "decode" or type(net).refine is Method.refine
-        if quick and self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
-            return self._decode_graphed(name, rows).cpu().numpy()
+        if self.device.type == "cuda" and len(rows) <= GRAPHED[-1]:
+            return self._graphed(name, quick, rows).cpu().numpy()
         return pixels(net.decode if quick else net.refine, rows).cpu().numpy()
 
-    def _decode_graphed(self, name: str, rows: Tensor) -> Tensor:
-        """Decode by a captured graph of the next larger batch size."""
+    def _graphed(self, name: str, quick: bool, rows: Tensor) -> Tensor:
+        """Pictures by a captured graph of the next larger batch size."""
         size = next(s for s in GRAPHED if s >= len(rows))
-        if (name, size) not in self._graphs:
+        if (name, quick, size) not in self._graphs:
             net, static = self._nets[name], torch.zeros(size, rows.shape[1], device=self.device)
+            draw = net.decode if quick else net.refine
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):
-                pixels(net.decode, static)  # libraries choose their algorithms outside the recording
+                pixels(draw, static)  # libraries choose their algorithms outside the recording
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                output = pixels(net.decode, static)
-            self._graphs[name, size] = graph, static, output
-        graph, static, output = self._graphs[name, size]
+                output = pixels(draw, static)
+            self._graphs[name, quick, size] = graph, static, output
+        graph, static, output = self._graphs[name, quick, size]
         static[:len(rows)] = rows
         graph.replay()
         return output[:len(rows)]

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Answer, Engine, Refusal, serve
+from engine import Answer, Engine, Refusal, checkpoint, serve
 from tests.tiny import noise, tiny_vae
 
 NAMES = ("first", "second", "third-grey")
@@ -575,5 +575,21 @@ def test_a_gpu_answers_what_a_cpu_does(models, engine):
                 a = other.decode(name, codes(count, seed=count)).get()
                 error = (a.astype(float) - engine.decode(name, codes(count, seed=count)).get()) ** 2
                 assert 10 * np.log10(255**2 / max(error.mean(), 1e-9)) >= 40
+    finally:
+        other.close()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_refines_what_a_cpu_does():
+    net, name = checkpoint.load(serve.MODELS / "disdiff-shapes3d")[0], "disdiff-shapes3d"
+    other = Engine(serve.MODELS, "cuda")
+    try:
+        for count in (1, 3, 9):
+            rows = np.stack([other.draw(name, seed) for seed in range(count)])
+            with torch.inference_mode():
+                truth = 255 * net.refine(torch.from_numpy(rows)).permute(0, 2, 3, 1).numpy()
+            answers = [other.refine(name, rows).get().astype(float) for _ in range(2)]  # recorded, then replayed
+            assert (answers[0] == answers[1]).all()
+            assert 10 * np.log10(255**2 / max(((answers[0] - truth) ** 2).mean(), 1e-9)) >= 40
     finally:
         other.close()
