@@ -117,6 +117,12 @@ def weights(folder: Path) -> tuple[str, int]:
     return json.loads((folder / MANIFEST).read_bytes())[FILES[0]], (folder / FILES[0]).stat().st_size
 
 
+def commands(folder: Path) -> list[str]:
+    """The commands that made the model in `folder`, one after the other, as its card has them."""
+    lines = read_verified(folder, "card.md").decode().splitlines()
+    return [line.strip() for line in lines if line.startswith("    python -m engine.train ")]
+
+
 def _needed(model: Method) -> dict[str, torch.Tensor]:
     """The model's tensors, without those of its parts that only training needs."""
     return {name: t for name, t in model.state_dict().items() if name.split(".")[0] not in model.training_only}

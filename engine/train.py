@@ -8,11 +8,13 @@ runs eagerly.
 
 Disentangling objectives have local minima that a run does not leave, and most are told by their loss
 within a thousand steps. With --starts every seed begins from several initialisations in turn and goes on
-with the one whose loss is lowest, which needs no labels.
+with the one whose loss is lowest, which needs no labels. With --begin-from it begins with the weights of a model
+folder, as to go on with the last stage of a method whose other stages are set to end at step 0.
 
 To resume after any interruption, run the same command again.
 """
 
+import hashlib
 import json
 import math
 import sys
@@ -29,9 +31,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from engine import export
+from engine import checkpoint, export
 from engine.data import Dataset, load, materialise, sample, sample_classes, split
-from engine.files import write_atomically
+from engine.files import read_verified, write_atomically
 from engine.method import Method, method, methods
 
 APART = 1_000_003  # between the numbers of two starts of a seed, so that they are no other seed's
@@ -47,6 +49,7 @@ class Plan:
     steps: int = 60_000                   # optimiser steps
     starts: int = 1                       # initialisations of each seed; the one with the lowest loss goes on
     start_steps: int = 1_500              # steps that each of them gets before it is judged
+    begin_from: Path | None = None        # a folder of the same method and nets; the weights training begins with
     batch: int = 64                       # images per step and seed
     lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine, or one for each stage
     precision: Literal["bf16", "fp32"] = "bf16"  # of convolutions and products on a GPU; a CPU uses fp32
@@ -149,6 +152,8 @@ class Trainer:
     def __init__(self, cls: type[Method], config: object, plan: Plan, dataset: Dataset, device: torch.device):
         self.plan, self.device = plan, device
         self.runs = [Run(cls, config, dataset.channels, seed, plan, device) for seed in plan.seeds]
+        if plan.begin_from is not None:
+            self.take_over(plan.begin_from)
         self.step = torch.zeros((), dtype=torch.int64, device=device)
         self.draw = batches(dataset, plan.batch, device)
         self.boundaries = self.runs[0].model.stages()
@@ -159,6 +164,19 @@ class Trainer:
             if asked := run.model.asks:
                 run.model.group(lambda count, asked=asked: sample_classes(dataset, asked, count, device))
             run.prepare()
+
+    def take_over(self, folder: Path) -> None:
+        """Give every run the weights of a model folder. Parts that only training needs stay as they are, since
+        no folder has them. Raises ValueError if its method or nets are others."""
+        known = checkpoint.load(folder)[0]
+        for run in self.runs:
+            own, given = run.model.state_dict(), known.state_dict()
+            if type(known) is not type(run.model) or any(
+                own[name].shape != given[name].shape if name in given else name.split(".")[0] not in known.training_only
+                for name in own
+            ):
+                raise ValueError(f"{folder} holds other nets than --begin-from needs for these options.")
+            run.model.load_state_dict(given, strict=False)
 
     def advance(self, number: int) -> None:
         """Make step `number` (from 0) in every run."""
@@ -295,8 +313,11 @@ def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Gen
 
 
 def resolved(plan: Plan, config: object, name: str) -> dict:
-    """Everything that decides a run's numbers, as plain data."""
-    chosen = asdict(plan) | {"out": None, "dry_run": False, "device": None}
+    """Everything that decides a run's numbers, as plain data. Raises Damaged if what it begins with is."""
+    first = None
+    if plan.begin_from is not None:  # what is in it counts, not where it is
+        first = hashlib.sha256(read_verified(plan.begin_from, "model.safetensors")).hexdigest()
+    chosen = asdict(plan) | {"out": None, "dry_run": False, "device": None, "begin_from": first}
     return json.loads(json.dumps({"method": name} | chosen | {"model": asdict(config)}))
 
 
@@ -323,6 +344,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
                          "and a seed be given.")
     if plan.starts > 1 and not 0 < plan.start_steps < plan.steps:
         raise ValueError("--start-steps must be at least 1 and fewer than --steps.")
+    if plan.starts > 1 and plan.begin_from is not None:
+        raise ValueError("--starts are new initialisations; --begin-from has none.")
     if len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError("--seeds must differ from each other.")
     if plan.save_every % plan.log_every:
@@ -332,8 +355,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     dataset = load(plan.data)
     out = plan.out or Path("runs") / f"{cls.name}-{dataset.name}"
     out.mkdir(parents=True, exist_ok=True)
-    options = resolved(plan, config, cls.name)
     trainer = Trainer(cls, config, plan, dataset, device)
+    options = resolved(plan, config, cls.name)
     state = out / "state.safetensors"
     if state.exists():
         history = trainer.resume(state, options)
@@ -359,7 +382,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     write_atomically(out / "log.json", json.dumps(history, indent=1).encode() + b"\n")
     for run in trainer.runs:
         run.model.finish(trainer.pictures)
-    command = "python -m engine.train " + " ".join(sys.argv[1:])
+    earlier = checkpoint.commands(plan.begin_from) if plan.begin_from is not None else []
+    command = "\n    ".join([*earlier, "python -m engine.train " + " ".join(sys.argv[1:])])
     return [export.export(out / f"seed{run.seed}", run.model, dataset, options, command, run.seed, history[-1:])
             for run in trainer.runs]
 
@@ -383,10 +407,10 @@ def parse(arguments: list[str]) -> tuple[type[Method], object, Plan]:
 def main() -> None:
     """Entry point of `python -m engine.train`."""
     cls, config, plan = parse(sys.argv[1:])
-    if plan.dry_run:
-        print(json.dumps(resolved(plan, config, cls.name), indent=1))
-        return
     try:
+        if plan.dry_run:
+            print(json.dumps(resolved(plan, config, cls.name), indent=1))
+            return
         for folder in fit(cls, config, plan):
             print(folder)
     except ValueError as error:

@@ -115,6 +115,7 @@ def test_a_dry_run_prints_what_would_be_trained_and_trains_nothing(tmp_path, mon
     ({"steps": 0}, "--steps"), ({"batch": 0}, "--batch"), ({"starts": 0}, "--starts"),
     ({"starts": 2, "start_steps": 8}, "--start-steps"), ({"starts": 2, "start_steps": 0}, "--start-steps"),
     ({"seeds": ()}, "seed"), ({"seeds": (1, 2, 1)}, "--seeds"),
+    ({"starts": 2, "start_steps": 4, "begin_from": Path("anywhere")}, "--begin-from"),
 ])
 def test_plans_that_cannot_be_kept_are_refused(plan, change, named):
     with pytest.raises(ValueError, match=named):
@@ -235,6 +236,53 @@ def test_interrupted_starts_end_as_if_they_had_not_been(plan, tmp_path, monkeypa
 def test_starts_without_a_finite_loss_end_with_a_sentence(plan):
     with pytest.raises(ValueError, match="finite loss"):
         fit(vae.VAE, replace(SMALL, beta=math.nan), replace(plan, starts=2, start_steps=4))
+
+
+def test_a_run_begins_with_the_weights_of_a_folder_and_its_card_tells_both_commands(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", "train vae --first".split())
+    [first] = fit(vae.VAE, SMALL, plan)
+    monkeypatch.setattr(sys, "argv", "train vae --second".split())
+    later = replace(plan, begin_from=first, out=tmp_path / "later", lr=0.0)  # at which nothing moves
+    [second] = fit(vae.VAE, SMALL, later)
+    known = checkpoint.load(first)[0].state_dict()
+    assert all(torch.equal(t, known[name]) for name, t in checkpoint.load(second)[0].state_dict().items())
+    assert checkpoint.commands(second) == ["python -m engine.train vae --first",
+                                           "python -m engine.train vae --second"]
+    assert (second / "card.md").read_text().count("python -m engine.train") == 2
+
+
+def test_weights_to_begin_with_are_part_of_what_a_run_was_made_with(plan, tmp_path):
+    first, other = fit(vae.VAE, SMALL, replace(plan, seeds=(0, 1)))
+    later = replace(plan, begin_from=first, out=tmp_path / "later")
+    fit(vae.VAE, SMALL, later)
+    moved = first.rename(tmp_path / "elsewhere")
+    fit(vae.VAE, SMALL, replace(later, begin_from=moved))  # the same weights: nothing to be refused
+    with pytest.raises(ValueError, match=r"other options .begin_from"):
+        fit(vae.VAE, SMALL, replace(later, begin_from=other))
+
+
+def test_parts_that_only_training_needs_are_not_asked_of_a_folder(plan, tmp_path):
+    [first] = fit(protovae.ProtoVAE, STAGED, plan)
+    assert protovae.ProtoVAE.training_only
+    [second] = fit(protovae.ProtoVAE, STAGED, replace(plan, begin_from=first, out=tmp_path / "later"))
+    assert checkpoint.load(second)[0].name == "protovae"
+
+
+@pytest.mark.parametrize(("cls", "config"), [
+    (vae.VAE, replace(SMALL, latents=4)), (protovae.ProtoVAE, STAGED),
+], ids=["wider", "another method"])
+def test_other_nets_than_those_to_begin_with_are_refused(plan, tmp_path, cls, config):
+    [first] = fit(vae.VAE, SMALL, plan)
+    with pytest.raises(ValueError, match="holds other nets"):
+        fit(cls, config, replace(plan, begin_from=first, out=tmp_path / "later"))
+
+
+@pytest.mark.parametrize("option", ["", " --dry-run"])
+def test_a_folder_to_begin_with_that_is_none_is_one_sentence(monkeypatch, tmp_path, pictures, option):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", f"train vae --data {pictures} --begin-from no/such{option}".split())
+    with pytest.raises(SystemExit, match=r"MANIFEST\.json is missing"):
+        train.main()
 
 
 # ------------------------------------------------------------------------------------------------
