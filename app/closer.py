@@ -8,10 +8,8 @@ code that was found; it is kept as the codes of all bases are.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from app.session import CLOSER, UPLOAD, Sessions, parse
-from engine import Refusal, exchange
+from engine import Refusal
 
 FAR = 1.0           # strangeness that is a reason to warn
 
@@ -36,11 +34,8 @@ def fitter(sessions: Sessions) -> Callable[[Any], dict]:
 
 def far(sessions: Sessions, model: str, bases: Iterable[str]) -> dict[str, float]:
     """The strangeness of those users' pictures among `bases` that are too far from what the model has seen."""
-    given = [base for base in bases if sessions.original(base) is not None]
-    if not given:
-        return {}
-    told = exchange.strangeness(sessions.engine, model, np.stack([sessions.original(base) for base in given]))
-    return {} if told is None else {base: float(x) for base, x in zip(given, told, strict=True) if x > FAR}
+    told = {base: sessions.strangeness(model, base) for base in bases}
+    return {base: x for base, x in told.items() if x is not None and x > FAR}
 
 
 def warning(sessions: Sessions, model: str, name: str, strangeness: float) -> str:

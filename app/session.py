@@ -22,7 +22,7 @@ from threading import BoundedSemaphore, Lock
 
 import numpy as np
 
-from engine import Engine, Factor, Model, Name, Refusal, gallery, inversion, pictures_of
+from engine import Engine, Factor, Model, Name, Refusal, exchange, gallery, inversion, pictures_of
 
 MAX_SLIDERS = 24
 UPLOADS = 4096              # pictures kept, 12 kB each
@@ -88,6 +88,7 @@ class Sessions:
         self._lock = Lock()
         self._fits = BoundedSemaphore(FITS)
         self._remembered = lru_cache(CODES)(self._compute)
+        self._judged = lru_cache(CODES)(self._judge)
 
     def start(self, model: str) -> str:
         """The base a page of `model` opens with."""
@@ -173,11 +174,20 @@ class Sessions:
             raise Refusal(LOST)
         return pixels
 
+    def strangeness(self, model: str, base: str) -> float | None:
+        """How far a user's picture is from what a model has seen, as `exchange.strangeness` tells it; None for
+        other bases, and where it cannot be told. Judged once, however often a page asks."""
+        return None if self.original(base) is None else self._judged(model, base.replace(CLOSER, UPLOAD, 1))
+
     def face(self, model: str, base: str) -> np.ndarray:
         """The picture (64, 64, 3) uint8 that stands for a base: itself, or what the model draws if it is only a
         code."""
         own = self.pixels(model, base)
         return self.engine.refine(model, self.code(model, base)[None]).get()[0] if own is None else own
+
+    def _judge(self, model: str, base: str) -> float | None:
+        told = exchange.strangeness(self.engine, model, self.pixels(model, base)[None])
+        return None if told is None else float(told[0])
 
     def _compute(self, model: str, base: str) -> np.ndarray:
         pixels = self.pixels(model, base)

@@ -98,7 +98,21 @@ def test_a_picture_unlike_all_else_is_said_to_be_so_in_explore(sessions, mine, m
             assert said.startswith("Your picture is far from all that this model has seen (2.4 times") and words in said
         assert view(sessions, model, "gallery:1")["warning"] == view(sessions, model, "seed:1")["warning"] == ""
         monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 0.99))
-        assert view(sessions, model, mine)["warning"] == ""
+        assert view(sessions, model, sessions.keep(chequers(2)))["warning"] == ""
+
+
+def test_a_picture_is_judged_once_by_a_model_however_often_it_is_asked_for(sessions, mine, monkeypatch):
+    asked, strangeness = [], exchange.strangeness
+
+    def noted(engine, model, images):
+        asked.append(model)
+        return strangeness(engine, model, images)
+
+    monkeypatch.setattr(exchange, "strangeness", noted)
+    told = [sessions.strangeness("factors", base) for base in (mine, mine.replace("upload", "closer"), mine)]
+    assert told[0] == told[1] == told[2] and asked == ["factors"]
+    assert sessions.strangeness("two-sided", mine) != told[0] and asked == ["factors", "two-sided"]
+    assert sessions.strangeness("factors", "gallery:1") is None and len(asked) == 2
 
 
 @pytest.mark.parametrize(("name", "data"), [("vae-faces", "faces"), ("csdismo-glyphs", "glyphs")])

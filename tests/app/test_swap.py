@@ -124,16 +124,16 @@ def test_new_content_needs_a_seed(call):
 
 
 def test_a_strange_upload_is_said_and_a_sample_is_not(call, monkeypatch):
-    mine = upload(call)
+    mine, usual, unknown = (upload(call, seed) for seed in range(3))
     monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 2.4))
     assert call("pair", model="two-sided", b=mine)["note"].startswith("B is far from all that this model has seen (2.4")
     assert call("matrix", model="two-sided", styles=[mine])["note"].startswith("1 of the added pictures is far")
     assert call("pair", model="two-sided")["note"] == ""
     assert "2.4 times the largest error on its sample pictures" in call("pair", model="factors", b=mine)["note"]
     monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: np.full(len(images), 0.9))
-    assert call("pair", model="two-sided", b=mine)["note"] == ""
+    assert call("pair", model="two-sided", b=usual)["note"] == ""
     monkeypatch.setattr(exchange, "strangeness", lambda engine, model, images: None)
-    assert call("pair", model="two-sided", b=mine)["note"] == ""
+    assert call("pair", model="two-sided", b=unknown)["note"] == ""
 
 
 def test_a_file_that_is_no_picture_is_said(call, tmp_path):
