@@ -397,6 +397,21 @@ def test_the_student_goes_straight():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
+def test_in_the_end_the_student_learns_where_it_will_be_asked(steps, monkeypatch):
+    model, (start, _, z) = fresh(quick_steps=steps), inputs()
+    start, z = start.repeat(8, 1, 1, 1), z.repeat(8, 1, 1)
+    times, velocity = [], model.velocity
+    monkeypatch.setattr(model, "velocity", lambda x, time, z: (times.append((x, time)), velocity(x, time, z))[1])
+    end = torch.randn(start.shape, generator=seeded(5))
+    terms = model.straighten(start, end, z, seeded(), asked=True)
+    [(x, time)] = times
+    assert set((steps * time).tolist()) == set(range(steps))
+    torch.testing.assert_close(x, start + time[:, None, None, None] * (end - start))
+    wrong = ((velocity(x, time, z) - (end - start)) ** 2).mean((1, 2, 3))
+    torch.testing.assert_close(terms["one_step"], wrong[time == 0].mean())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
 def test_the_quick_sampler_follows_the_students_velocity(steps):
     model, (x, _, z) = fresh(quick_steps=steps), inputs()
     answer = model.quick(x, z)
@@ -406,10 +421,11 @@ def test_the_quick_sampler_follows_the_students_velocity(steps):
 
 
 def test_first_it_learns_from_data_and_then_from_the_model():
-    seen = []
+    seen, ends = [], []
     model, x = fresh(), images()
     straighten = model.straighten
-    model.straighten = lambda *given: (seen.append(given), straighten(*given))[1]
+    model.straighten = lambda *given, asked=False: (
+        seen.append(given), ends.append(asked), straighten(*given, asked=asked))[2]
     loss(model, 3, x)
     latents = model.autoencoder.encode(x)
     start, end, z, _ = seen[0]
@@ -420,7 +436,7 @@ def test_first_it_learns_from_data_and_then_from_the_model():
     assert len(z) == 4  # of eight: the model's own pictures are dear
     torch.testing.assert_close(end, model.slow(start, z))
     assert not end.requires_grad and torch.equal(start, model.start(z))
-    assert torch.equal(z, exchanged(model.read(x, latents)[:4], seeded()))
+    assert torch.equal(z, exchanged(model.read(x, latents)[:4], seeded())) and ends == [False, True]
 
 
 def test_the_model_teaches_in_full_precision():
