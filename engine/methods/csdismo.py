@@ -22,6 +22,9 @@ Departures and completions:
   * the distance is the absolute error of pixels plus one of features: VGG-16's (`--features vgg`, see
     `engine.perceptual`) or a Laplacian pyramid's, which needs nothing and is blurrier;
   * the encoders learn beside the embeddings from the first step, which those do not notice; each stage warms up;
+  * with `--alone style` styles learn before contents, which are noise meanwhile, and are left what no style
+    tells; `--alone content` is the reverse. Begun together both tell a part of most factors, and a swapped
+    picture follows neither side;
   * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`); with
     `--swaps-teach generator` that is the generator's task, in both stages, and with `all` everybody's;
   * with `critic_weight` swapped pictures have to look real, and like the picture that gave the style, to a critic
@@ -73,6 +76,8 @@ class Config:
     turns: bool = True                    # it sees pictures turned and mirrored, else mirrored only
     groups: str = ""                      # known factor whose classes share an embedding of style: weak labels
     swaps_teach: Literal["encoders", "generator", "all"] = "encoders"  # what learns from how swaps are read
+    alone: Literal["neither", "content", "style"] = "neither"  # which embeddings learn first, without the others
+    alone_until: int = 2_000              # steps of the first stage
     critic_weight: float = 0.0            # of a critic of swapped pictures; without one at 0
     images: int = 20_000                  # most training pictures that get embeddings
     embeddings_until: int = 10_000        # steps: embeddings and generator; then the encoders with it
@@ -272,7 +277,7 @@ class CSDisMo(Method):
         known = self.images[pick].float() / 255
         content, style = self.embedded(pick, generator)
         if stage == 0:
-            terms = self.drawn(content, style, known, generator, held=True)
+            terms = self.drawn(*self.begun(content, style, step, generator), known, generator, held=True)
         elif self.owners is None:
             x = self.disturbed(x, generator)
             terms = self.drawn(*self.read(noisy(x, config.pixel_noise, generator), generator), x, generator, blind)
@@ -293,15 +298,26 @@ class CSDisMo(Method):
         other, giver = style.roll(1, 0), known.roll(1, 0)
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             swapped = self.draw(content, other)
+        both = 1 if stage > 0 or config.alone == "neither" else (step >= config.alone_until).float()
         if stage > 0 or read:
             terms["consistency"] = self.consistency(swapped, content, other, generator)
-            loss = loss + config.consistency_weight * terms["consistency"]
+            loss = loss + both * config.consistency_weight * terms["consistency"]
         if self.critic is not None:
             swapped, known, giver = (noisy(h, config.pixel_noise, generator) for h in (swapped, known, giver))
             terms["critic"] = self.critic.lesson(swapped, known, giver, generator)
             terms["verdict"] = self.critic.verdict(swapped, giver, generator)
-            loss = loss + terms["critic"] + config.critic_weight * terms["verdict"]
+            loss = loss + terms["critic"] + both * config.critic_weight * terms["verdict"]
         return terms | {"loss": loss}
+
+    def begun(self, content: Tensor, style: Tensor, step: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Contents and styles of pictures as they are drawn at `step` of the first stage: while those of one kind
+        learn alone, contents are noise or styles are nothing."""
+        early = step < self.config.alone_until
+        if self.config.alone == "style":
+            content = torch.where(early, self.share(like(content, generator)), content)
+        elif self.config.alone == "content":
+            style = torch.where(early, torch.zeros_like(style), style)
+        return content, style
 
     def exchanged(self, pick: Tensor, generator: Generator) -> dict[str, Tensor]:
         """As `drawn`, of the pictures numbered `pick` (B,), each with the style that is read from another one of its

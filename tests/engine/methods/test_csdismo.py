@@ -250,6 +250,40 @@ def test_noise_is_on_content_and_style_in_both_stages(stage):
     assert (noisy_s - s).std().item() == pytest.approx(0.1, rel=0.3)
 
 
+@pytest.mark.parametrize(("alone", "other"), [("style", "content"), ("content", "style")])
+def test_embeddings_of_one_kind_learn_alone_at_first(alone, other):
+    model, plain = fresh(alone=alone, alone_until=5), fresh()
+
+    def moved(net, step):
+        found = gradients(net.loss(images(), torch.tensor(step), seeded())["features"], net.embeddings)
+        return {name for name, g in found.items() if g is not None and g.any()}
+
+    assert moved(model, 4) == {alone}
+    assert moved(model, 5) == moved(plain, 4) == {alone, other}
+
+
+def test_contents_are_noise_while_style_learns_alone_and_styles_are_nothing_the_other_way_round():
+    content, style = fresh().embedded(torch.arange(12))
+    begun = {alone: fresh(alone=alone, alone_until=5).begun(content, style, torch.tensor(4), seeded())
+             for alone in ("style", "content", "neither")}
+    noise_, kept = begun["style"]
+    assert torch.equal(kept, style) and noise_.mean(1).abs().max() < 1e-5 and not torch.equal(noise_, content)
+    assert torch.equal(begun["content"][0], content) and not begun["content"][1].any()
+    assert torch.equal(begun["neither"][0], content) and torch.equal(begun["neither"][1], style)
+
+
+@pytest.mark.parametrize("options", [{"swaps_teach": "generator"}, {"critic_weight": 0.3}])
+def test_swaps_teach_nothing_before_both_kinds_learn(options):
+    model = fresh(alone="style", alone_until=5, **options)
+    told = "verdict" if "critic_weight" in options else "consistency"
+    weight = options.get("critic_weight", model.config.consistency_weight)
+    for step, counts in ((4, 0.0), (5, 1.0)):
+        terms = model.loss(images(), torch.tensor(step), seeded())
+        rest = terms["pixels"] + terms["features"] + model.config.style_decay * terms["decay"]
+        rest = rest + terms["content"] + terms["style"] + terms.get("critic", 0)
+        torch.testing.assert_close(terms["loss"], rest + counts * weight * terms[told])
+
+
 def test_without_embeddings_it_is_an_autoencoder():
     model = fresh(embedded=False)
     assert model.stages() == () and model.images is None
@@ -389,8 +423,8 @@ def test_features_of_a_net_take_the_place_of_the_pyramid(monkeypatch):
 
 @pytest.mark.parametrize("model", [
     fresh(style_from="patches", swaps_teach="all", critic_weight=0.1, augment=1.0, thicken=1.0),
-    fresh(swaps_teach="generator"), grouped(swaps_teach="all", augment=1.0, thicken=1.0),
-], ids=["patches", "generator", "groups"])
+    fresh(swaps_teach="generator", alone="style"), grouped(swaps_teach="all", augment=1.0, thicken=1.0),
+], ids=["patches", "generator, style alone", "groups"])
 @pytest.mark.parametrize("stage", [0, 1])
 def test_its_options_can_be_recorded_and_draw_from_the_generator_alone(model, stage):
     state, losses = torch.get_rng_state(), []
