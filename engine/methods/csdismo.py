@@ -298,6 +298,7 @@ class CSDisMo(Method):
         other, giver = style.roll(1, 0), known.roll(1, 0)
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             swapped = self.draw(content, other)
+        # There is nothing to be swapped while one kind learns alone.
         both = 1 if stage > 0 or config.alone == "neither" else (step >= config.alone_until).float()
         if stage > 0 or read:
             terms["consistency"] = self.consistency(swapped, content, other, generator)
