@@ -117,6 +117,19 @@ def weights(folder: Path) -> tuple[str, int]:
     return json.loads((folder / MANIFEST).read_bytes())[FILES[0]], (folder / FILES[0]).stat().st_size
 
 
+def take_over(model: Method, folder: Path) -> None:
+    """Give `model` the weights of a model folder. Its parts that only training needs stay as they are, since no
+    folder has them. Raises ValueError if the folder's method or nets are others, Damaged if it is no model."""
+    known = load(folder)[0]
+    own, given = model.state_dict(), known.state_dict()
+    if type(known) is not type(model) or any(
+        own[name].shape != given[name].shape if name in given else name.split(".")[0] not in known.training_only
+        for name in own
+    ):
+        raise ValueError(f"{folder} holds other nets than are to begin with its weights.")
+    model.load_state_dict(given, strict=False)
+
+
 def commands(folder: Path) -> list[str]:
     """The commands that made the model in `folder`, one after the other, as its card has them."""
     lines = read_verified(folder, "card.md").decode().splitlines()

@@ -32,7 +32,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from engine import checkpoint, export
-from engine.data import Dataset, load, materialise, sample, sample_classes, split
+from engine.data import Dataset, batches, load, sample, sample_classes
 from engine.files import read_verified, write_atomically
 from engine.method import Method, method, methods
 
@@ -153,7 +153,8 @@ class Trainer:
         self.plan, self.device = plan, device
         self.runs = [Run(cls, config, dataset.channels, seed, plan, device) for seed in plan.seeds]
         if plan.begin_from is not None:
-            self.take_over(plan.begin_from)
+            for run in self.runs:
+                checkpoint.take_over(run.model, plan.begin_from)
         self.step = torch.zeros((), dtype=torch.int64, device=device)
         self.draw = batches(dataset, plan.batch, device)
         self.boundaries = self.runs[0].model.stages()
@@ -164,19 +165,6 @@ class Trainer:
             if asked := run.model.asks:
                 run.model.group(lambda count, asked=asked: sample_classes(dataset, asked, count, device))
             run.prepare()
-
-    def take_over(self, folder: Path) -> None:
-        """Give every run the weights of a model folder. Parts that only training needs stay as they are, since
-        no folder has them. Raises ValueError if its method or nets are others."""
-        known = checkpoint.load(folder)[0]
-        for run in self.runs:
-            own, given = run.model.state_dict(), known.state_dict()
-            if type(known) is not type(run.model) or any(
-                own[name].shape != given[name].shape if name in given else name.split(".")[0] not in known.training_only
-                for name in own
-            ):
-                raise ValueError(f"{folder} holds other nets than --begin-from needs for these options.")
-            run.model.load_state_dict(given, strict=False)
 
     def advance(self, number: int) -> None:
         """Make step `number` (from 0) in every run."""
@@ -293,23 +281,6 @@ def initialised(cls: type[Method], config: object, channels: int, number: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(number)
         return cls(config, channels)
-
-
-def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Generator], Tensor]:
-    """A function of a generator that draws training images (batch, C, 64, 64) in [0, 1].
-
-    A GPU holds the whole training split as bytes, so that drawing is part of the captured graph;
-    a CPU makes each batch when it is asked for.
-    """
-    index, _ = split(len(dataset))
-    store = materialise(dataset, index.to(device), device) if device.type == "cuda" else None
-
-    def draw(generator: Generator) -> Tensor:
-        pick = torch.randint(len(index), (batch,), generator=generator, device=device)
-        images = store[pick] if store is not None else dataset.images(index[pick])
-        return images.float() / 255
-
-    return draw
 
 
 def resolved(plan: Plan, config: object, name: str) -> dict:

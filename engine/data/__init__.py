@@ -5,19 +5,20 @@ are read from disk.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from tqdm import tqdm
 
 from engine.data.arrays import DataError, is_hdf5
 from engine.data.dataset import SIZE, Dataset, Grid, KnownFactor, split
 from engine.data.folder import LIMIT, SUFFIXES, ImageFolder
 
-__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "load", "materialise", "sample", "sample_classes",
-           "split"]
+__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "batches", "load", "materialise", "sample",
+           "sample_classes", "split"]
 
 FONTS = {".ttf", ".otf", ".ttc"}  # suffixes that make a folder without pictures one of fonts
 
@@ -92,6 +93,23 @@ def materialise(dataset: Dataset, index: Tensor, device: torch.device | str, bat
             slot.copy_(dataset.images(numbers))
             progress.update(len(numbers))
     return images
+
+
+def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Generator], Tensor]:
+    """A function of a generator that draws training images (batch, C, 64, 64) in [0, 1].
+
+    A GPU holds the whole training split as bytes, so that drawing is part of the captured graph;
+    a CPU makes each batch when it is asked for.
+    """
+    index, _ = split(len(dataset))
+    store = materialise(dataset, index.to(device), device) if device.type == "cuda" else None
+
+    def draw(generator: Generator) -> Tensor:
+        pick = torch.randint(len(index), (batch,), generator=generator, device=device)
+        images = store[pick] if store is not None else dataset.images(index[pick])
+        return images.float() / 255
+
+    return draw
 
 
 def _kind(path: Path) -> str:

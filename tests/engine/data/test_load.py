@@ -10,7 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.data import DataError, Dataset, Grid, KnownFactor, load, materialise, sample, sample_classes, split
+from engine.data import (
+    DataError,
+    Dataset,
+    Grid,
+    KnownFactor,
+    batches,
+    load,
+    materialise,
+    sample,
+    sample_classes,
+    split,
+)
 from engine.data.folder import ImageFolder
 
 
@@ -91,6 +102,16 @@ def test_materialise_shows_progress_only_when_it_takes_long(capsys: pytest.Captu
     assert capsys.readouterr().err == ""
     materialise(Ramp(), torch.arange(5), "cpu", batch=4)
     assert "ramp: 0.00 GB to cpu" in capsys.readouterr().err
+
+
+def test_batches_are_of_training_images_only_and_drawn_by_the_generator_alone() -> None:
+    data = Ramp()
+    draw, (train, held_out) = batches(data, 32, torch.device("cpu")), split(len(data))
+    first, second = (draw(torch.Generator().manual_seed(seed)) for seed in (0, 0))
+    assert first.shape == (32, 2, 64, 64) and first.dtype == torch.float32 and torch.equal(first, second)
+    many = torch.cat([draw(torch.Generator().manual_seed(seed)) for seed in range(40)])[:, 1, 0, 0]
+    seen = set((255 * many).round().long().tolist())
+    assert seen == set(train.tolist()) and not seen & set(held_out.tolist())
 
 
 def test_classes_are_those_of_the_sampled_pictures():
