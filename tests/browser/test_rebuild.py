@@ -61,6 +61,7 @@ def test_a_round_is_won_by_the_keyboard_another_given_up_and_the_moves_are_downl
     expect(tab.locator("#rebuild .start")).to_be_focused()
     tab.keyboard.press("Enter")
     begun(tab, 1)
+    expect(tab.locator("#rebuild .dials input").first).to_be_focused(timeout=WAIT)  # a moment after it has begun
     at_low = tab.evaluate("document.activeElement.value === document.activeElement.min")
     tab.keyboard.press("End" if at_low else "Home")  # of the first slider, which has the focus
     tab.wait_for_function(f"{GAME}.round.log[0]?.seconds > 0", timeout=WAIT)
