@@ -117,17 +117,18 @@ def weights(folder: Path) -> tuple[str, int]:
     return json.loads((folder / MANIFEST).read_bytes())[FILES[0]], (folder / FILES[0]).stat().st_size
 
 
-def take_over(model: Method, folder: Path) -> None:
-    """Give `model` the weights of a model folder. Its parts that only training needs stay as they are, since no
-    folder has them. Raises ValueError if the folder's method or nets are others, Damaged if it is no model."""
+def take_over(models: list[Method], folder: Path) -> None:
+    """Give models of one kind the weights of a model folder. Their parts that only training needs stay as they are,
+    since no folder has them. Raises ValueError if the folder's method or nets are others, Damaged if it is none."""
     known = load(folder)[0]
-    own, given = model.state_dict(), known.state_dict()
-    if type(known) is not type(model) or any(
-        own[name].shape != given[name].shape if name in given else name.split(".")[0] not in known.training_only
-        for name in own
-    ):
-        raise ValueError(f"{folder} holds other nets than are to begin with its weights.")
-    model.load_state_dict(given, strict=False)
+    given = known.state_dict()
+    for model in models:
+        if type(known) is not type(model) or any(
+            tensor.shape != given[name].shape if name in given else name.split(".")[0] not in known.training_only
+            for name, tensor in model.state_dict().items()
+        ):
+            raise ValueError(f"{folder} holds other nets than are to begin with its weights.")
+        model.load_state_dict(given, strict=False)
 
 
 def commands(folder: Path) -> list[str]:

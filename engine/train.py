@@ -153,8 +153,7 @@ class Trainer:
         self.plan, self.device = plan, device
         self.runs = [Run(cls, config, dataset.channels, seed, plan, device) for seed in plan.seeds]
         if plan.begin_from is not None:
-            for run in self.runs:
-                checkpoint.take_over(run.model, plan.begin_from)
+            checkpoint.take_over([run.model for run in self.runs], plan.begin_from)
         self.step = torch.zeros((), dtype=torch.int64, device=device)
         self.draw = batches(dataset, plan.batch, device)
         self.boundaries = self.runs[0].model.stages()

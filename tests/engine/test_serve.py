@@ -566,6 +566,14 @@ def test_warming_up_runs_every_model(fresh, monkeypatch):
     assert seen == [(name, rows) for name in NAMES for rows in (1, 99)]
 
 
+def test_a_model_with_a_slow_way_is_warmed_up_both_ways(divided, monkeypatch):
+    seen, compute = [], divided._compute
+    monkeypatch.setattr(
+        divided, "_compute", lambda batch: (seen.append((batch[0].model, batch[0].work)), compute(batch))[1])
+    divided.warm_up()
+    assert seen == [("disdiff", "decode")] * 2 + [("disdiff", "refine")] + [("vae", "decode")] * 2
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_answers_what_a_cpu_does(models, engine):
     other = Engine(models, "cuda")
