@@ -8,7 +8,7 @@ and style is what `engine.evaluate` measured, in a sentence.
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import chain
@@ -123,22 +123,37 @@ def meaning(known: Model) -> str:
         what = ("The factors are called what was measured of them." if known.names
                 else "What the factors mean is not measured yet.")
         return f"<p>This model has factors and does not tell content from style: you do, below. {what}</p>"
-    factors = [name.removeprefix("read ") for name in known.scores if name.startswith("read ")]
-    found: dict[str, list[str]] = {"content": [], "style": [], "neither": []}
-    for factor in factors:
+    told = {name.removeprefix("read "): best for name, best in known.scores.items() if name.startswith("read ")}
+    found: dict[str, list[tuple[str, float, float, float]]] = {"content": [], "style": [], "neither": []}
+    for factor, best in told.items():
         both = {side: known.scores.get(f"swap {factor} {side}") for side in ("content", "style")}
         if None in both.values():
             continue
         side, other = sorted(both, key=both.get, reverse=True)
-        words = (f"the <b>{escape(factor)}</b> ({both[side]:.2f} with the picture that gave {side}, {both[other]:.2f} "
-                 f"with the other, {known.scores[f'read {factor}']:.2f} at best)")
-        found[side if both[side] - both[other] >= CLEAR else "neither"].append(words)
-    parts = [f"{side} carries {' and '.join(words)}" for side, words in found.items() if words and side != "neither"]
-    if found["neither"]:
-        parts.append(f"neither clearly carries {' and '.join(found['neither'])}")
+        clear = both[side] - both[other] >= CLEAR
+        found[side if clear else "neither"].append((f"<b>{escape(factor)}</b>", both[side], both[other], best))
+    parts = []
+    for side, rows in found.items():
+        if rows:
+            names, own, others, bests = zip(*rows, strict=True)
+            verb, giver = (("neither clearly carries", "one of the two") if side == "neither" else
+                           (f"{side} carries", f"the picture that gave {side}"))
+            parts.append(f"{verb} the {listed(names)} ({span(own)} with {giver}, {span(others)} with the other, "
+                         f"{span(bests)} at best)")
     if not parts:
         return "<p>What content and style mean for this model is not measured yet.</p>"
     return f"<p>Measured on swaps, as correlations that a reader of real pictures finds: {'; '.join(parts)}.</p>"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def span(values: Sequence[float]) -> str:
+    """Where numbers lie, to two digits."""
+    low, high = (f"{value:.2f}".replace("-0.00", "0.00") for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def doors(sessions: Sessions) -> list[Callable[[Any], dict]]:

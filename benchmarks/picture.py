@@ -1,11 +1,13 @@
 """The pictures of the page in the README: python -m benchmarks.picture
 
-Starts the app on the shipped models, drags a slider of the faces in headless Chromium and writes
-assets/readme/page.png, then the 3D Shapes page in dark and on a phone.
+Starts the app on the shipped models and writes what headless Chromium shows of it to assets/readme: page.webp, a
+slider of the faces being dragged, and swap.webp, contents and styles of 3D Shapes exchanged.
 """
 
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page
 
 from app.main import build, launch_settings
@@ -14,8 +16,9 @@ from engine import Engine
 from engine.files import write_manifest
 
 FOLDER = Path(__file__).parents[1] / "assets" / "readme"
-DESKTOP = {"viewport": {"width": 1360, "height": 850}}
-PHONE = {"viewport": {"width": 412, "height": 892}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+DESKTOP, TALL = ({"viewport": {"width": 1360, "height": height}} for height in (850, 1660))
+QUALITY = 88                                      # of WebP, a sixth of a PNG's size
+ADDED = {"content": (2, 13, 21), "style": (0, 14, 18)}  # samples beside the two that a matrix begins with
 
 
 def show(page: Page, url: str, models: list[str], model: str) -> None:
@@ -39,6 +42,27 @@ def drag(page: Page, factor: int, start: float, stop: float) -> None:
     page.wait_for_timeout(100)
 
 
+def exchange(page: Page) -> None:
+    """Open the tab "Swap" and add samples to its matrix."""
+    page.get_by_role("tab", name="Swap").click()
+    drawn = lambda: page.evaluate("window.unravelSwap?.counters.matrices ?? 0")  # noqa: E731
+    page.wait_for_function("window.unravelSwap?.counters.exact > 0 && window.unravelSwap.counters.matrices > 0")
+    for kind, numbers in ADDED.items():
+        for number in numbers:
+            before = drawn()
+            page.get_by_role("button", name=f"Add a {kind}").click()
+            page.locator("#swap .samples button").nth(number).click()
+            page.wait_for_function("n => window.unravelSwap.counters.matrices > n", arg=before)
+    page.locator("#swap .matrix").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+
+
+def keep(page: Page, name: str) -> None:
+    """Save what the page shows."""
+    Image.open(BytesIO(page.screenshot())).convert("RGB").save(FOLDER / f"{name}.webp", quality=QUALITY, method=6)
+    page.close()
+
+
 def main() -> None:
     """Write the pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -46,16 +70,14 @@ def main() -> None:
     _, url, _ = build(engine).launch(**launch_settings(), prevent_thread_lock=True, server_name="127.0.0.1")
     engine.warm_up()
     with chromium() as browser:
-        for name, model, options, factor in (
-            ("page", "vae-faces", DESKTOP, 2),
-            ("dark", "protovae-shapes3d", DESKTOP | {"color_scheme": "dark"}, 4),
-            ("phone", "protovae-shapes3d", PHONE, 0),
-        ):
-            page = browser.new_page(**options)
-            show(page, url, list(engine.models), model)
-            drag(page, factor, 0.3, 0.7)
-            page.screenshot(path=FOLDER / f"{name}.png")
-            page.close()
+        page = browser.new_page(**DESKTOP)
+        show(page, url, list(engine.models), "vae-faces")
+        drag(page, 2, 0.3, 0.7)
+        keep(page, "page")
+        page = browser.new_page(**TALL)
+        show(page, url, list(engine.models), "csdismo-shapes3d")
+        exchange(page)
+        keep(page, "swap")
     write_manifest(FOLDER)
 
 
