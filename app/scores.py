@@ -50,6 +50,11 @@ EXPLAINED = {
         "InfoM seen the other way: how far one number has all information on a factor."),
     "Info explicitness": ("InfoE", "",
         "How well a linear classifier tells each factor from the code, from chance (0) to surely (1)."),
+    "one-sided": ("One-sided", " factors",
+        "How many of the known factors one side carries alone: what a net reads of swapped pictures has a correlation "
+        "of .9 or more with that side's giver, and of .1 or less with the other."),
+    "mostly one-sided": ("Mostly one-sided", " factors",
+        "How many of the known factors one side carries nearly alone: correlations of .8 and .25."),
 }
 BEGINNINGS = {  # of the scores of a model of content and style
     "read ": "How well a net trained on real pictures reads this factor of real, unseen pictures: the most that a swap "
@@ -59,14 +64,17 @@ BEGINNINGS = {  # of the scores of a model of content and style
     "probe ": "How well a net tells the factor from one half of the code alone, on unseen pictures (R²).",
     "leak ": "The smaller of what the two halves of the code tell of the factor (R²): 0 if only one knows it.",
     "near ": "The correlation of a picture's factor with the mean over the ten nearest in that half of the code.",
+    "unseen pairs ": "A held-out picture is made from two that were trained on, of which one has its content and the "
+                     "other its style, and compared with the real one: PSNR in decibels, the correlation of what a net "
+                     "reads of it, or the share of classes that are read rightly.",
+    "unseen pairs": "How many held-out pictures could be made from two others that were trained on.",
     "content kept": "How well the encoder finds the giver's content again in swapped pictures (R²).",
     "style kept": "How well the encoder finds the giver's style again in swapped pictures (R²).",
     "psnr ": "How close pictures are to what is drawn again of them, in decibels; higher is closer.",
-    "one-sided": "The share of factors that one side carries alone (correlations of .9 and at most .1).",
-    "mostly one-sided": "The share of factors that one side carries nearly alone (.8 and .25).",
 }
 COLUMNS = ("psnr held out", "MIG", "DCI disentanglement", "FactorVAE")  # of the table
 FIRST = 4           # figures shown at once
+DIGITS = {" dB": 1, " factors": 0, " pictures": 0}  # after the point, where not two
 
 
 def explain(name: str) -> tuple[str, str, str]:
@@ -74,13 +82,14 @@ def explain(name: str) -> tuple[str, str, str]:
     if name in EXPLAINED:
         return EXPLAINED[name]
     words = next((text for start, text in BEGINNINGS.items() if name.startswith(start)), "See engine.evaluate.")
-    return name[0].upper() + name[1:], " dB" if name.startswith("psnr") else "", words
+    unit = " dB" if "psnr" in name else " pictures" if name == "unseen pairs" else ""
+    return name[0].upper() + name[1:], unit, words
 
 
 def figure(name: str, value: float) -> str:
     """A score in its digits and with its unit."""
     unit = explain(name)[1]
-    return f"{value:.1f}{unit}" if unit else f"{value:.2f}"
+    return f"{value:.{DIGITS.get(unit, 2)}f}{unit}"
 
 
 def facts(model: Model) -> str:

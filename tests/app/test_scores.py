@@ -37,6 +37,8 @@ def test_what_is_said_of_a_score_is_a_sentence_of_its_own():
     words = [text for *_, text in EXPLAINED.values()] + list(BEGINNINGS.values())
     assert len(set(words)) == len(words) and set(COLUMNS) <= set(EXPLAINED)
     assert figure("psnr held out", 29.8378) == "29.8 dB" and figure("MIG", 0.6316) == "0.63"
+    assert figure("unseen pairs psnr", 26.3771) == "26.4 dB" and figure("unseen pairs shape", 0.9808) == "0.98"
+    assert figure("unseen pairs", 2000.0) == "2000 pictures" and figure("one-sided", 6.0) == "6 factors"
 
 
 def test_the_figures_of_a_model_open_to_their_words(engine):

@@ -136,7 +136,7 @@ def test_the_picture_on_the_sliders_is_a_ring_on_both_maps(atlas):
 
 def test_content_and_style_have_maps_of_their_own_and_stand_side_by_side(atlas):
     atlas.locator("#model input").click()
-    atlas.get_by_role("option", name="C-S DisMo").click()
+    atlas.get_by_role("option", name="C-S DisMo · Glyphs").click()
     atlas.locator("#atlas-part input").click()
     atlas.get_by_role("option", name="style").click()
     expect(atlas.locator("#atlas-figures h3")).to_have_text("C-S DisMo (csdismo-glyphs), style", timeout=WAIT)

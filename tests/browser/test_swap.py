@@ -96,7 +96,7 @@ def test_ticks_choose_what_is_exchanged_and_a_model_of_two_sides_has_none(tab):
     drawn_after(tab, "exact", lambda: boxes.nth(0).uncheck())
     assert tile(tab, 2) != swapped
     tab.locator("#model input").click()
-    drawn_after(tab, "exact", lambda: tab.get_by_role("option", name="C-S DisMo").click())
+    drawn_after(tab, "exact", lambda: tab.get_by_role("option", name="C-S DisMo · Glyphs").click())
     tab.wait_for_function("window.unravelSwap.state.model === 'csdismo-glyphs'")
     expect(boxes.first).to_be_hidden()
     expect(tab.locator("#swap-meaning")).to_contain_text("content carries the letter")
@@ -106,7 +106,7 @@ def test_ticks_choose_what_is_exchanged_and_a_model_of_two_sides_has_none(tab):
 def sided(tab) -> Page:
     """The tab with the model that tells content from style."""
     tab.locator("#model input").click()
-    drawn_after(tab, "exact", lambda: tab.get_by_role("option", name="C-S DisMo").click())
+    drawn_after(tab, "exact", lambda: tab.get_by_role("option", name="C-S DisMo · Glyphs").click())
     tab.wait_for_function("window.unravelSwap.state.model === 'csdismo-glyphs'")
     return tab
 
