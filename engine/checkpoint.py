@@ -13,7 +13,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import safetensors.torch
 import torch
 
-from engine import factors
+from engine import eight_bits, factors
 from engine.factors import Factor
 from engine.files import MANIFEST, Damaged, read_verified, write_atomically, write_manifest
 from engine.method import Method, method
@@ -37,9 +37,7 @@ def save(
     the training set. figures: measured numbers that the page shows with the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Counts stay as they are: half precision ends at 65,504.
-    weights = {name: t.detach().to(model.stored if t.is_floating_point() else t.dtype).cpu().contiguous()
-               for name, t in _needed(model).items()}
+    weights = {name: t.cpu().contiguous() for name, t in _stored(model).items()}
     config = {
         "method": model.name,
         "data": data,
@@ -53,6 +51,12 @@ def save(
     write_atomically(folder / "factors.json", factors.dumps(table).encode() + b"\n")
     write_atomically(folder / "card.md", card.encode())
     write_manifest(folder)
+
+
+def settle(model: Method) -> None:
+    """Give `model` the weights that its folder will hold, rounded as they are stored: what is measured of it then is
+    true of the folder. Parts that only training needs stay as they are."""
+    model.load_state_dict(eight_bits.unpack(_stored(model)), strict=False)
 
 
 def save_factors(folder: Path, table: tuple[Factor, ...]) -> None:
@@ -82,7 +86,7 @@ def load(folder: Path) -> tuple[Method, tuple[Factor, ...], dict]:
         path = folder / "factors.json"
         table = factors.loads(data["factors.json"].decode(), model.code_size)
         path = folder / "model.safetensors"
-        weights = safetensors.torch.load(data["model.safetensors"])
+        weights = eight_bits.unpack(safetensors.torch.load(data["model.safetensors"]))
         for part in cls.training_only:
             delattr(model, part)
             weights = {name: t for name, t in weights.items() if not name.startswith(f"{part}.")}
@@ -140,6 +144,15 @@ def commands(folder: Path) -> list[str]:
 def _needed(model: Method) -> dict[str, torch.Tensor]:
     """The model's tensors, without those of its parts that only training needs."""
     return {name: t for name, t in model.state_dict().items() if name.split(".")[0] not in model.training_only}
+
+
+def _stored(model: Method) -> dict[str, torch.Tensor]:
+    """The tensors of a model's folder, on the model's device."""
+    needed = {name: t.detach() for name, t in _needed(model).items()}
+    if model.stored == torch.int8:
+        return eight_bits.pack(needed)
+    # Counts stay as they are: half precision ends at 65,504.
+    return {name: t.to(model.stored) if t.is_floating_point() else t for name, t in needed.items()}
 
 
 def _check(config: dict, kinds: dict[str, type]) -> None:

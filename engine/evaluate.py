@@ -54,13 +54,16 @@ def score(model: Method, data: Dataset, device: torch.device, grid: bool = True)
     """Every score of `model` on `data`, rounded to four places; `grid` as in `evaluate`."""
     held_out = split(len(data))[1][:2000].to(device)
     fidelity = {"psnr held out": round(metrics.reconstruction(model, data.images(held_out)), 4)}
-    return fidelity | score_codes(lambda index: encode(model, data, index, device), data, grid)
+    return fidelity | score_codes(lambda index: encode(model, data, index, device), data, grid, model.discrete)
 
 
-def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset, grid: bool = True) -> dict[str, float]:
+def score_codes(
+    codes_of: Callable[[Tensor], np.ndarray], data: Dataset, grid: bool = True, discrete: bool = False
+) -> dict[str, float]:
     """The scores that depend on codes alone, rounded to four places.
 
-    codes_of: the codes (N, D) of the images of `data` numbered (N,). grid: as in `evaluate`.
+    codes_of: the codes (N, D) of the images of `data` numbered (N,). grid: as in `evaluate`. discrete: each
+    number of a code takes a few values only.
     """
     scores = {}
     index = torch.randint(len(data), (TRAIN + TEST,), generator=torch.Generator().manual_seed(0))
@@ -89,7 +92,7 @@ def score_codes(codes_of: Callable[[Tensor], np.ndarray], data: Dataset, grid: b
     scores["modularity"] = metrics.modularity(codes[seen], classes[seen])
     scores["IRS"] = metrics.irs(codes[seen], classes[seen])
     scores["MCC"] = metrics.mcc(codes[seen], labels[seen])
-    scores |= {f"Info {name}": value for name, value in metrics.infomec(codes[seen], classes[seen]).items()}
+    scores |= {f"Info {name}": value for name, value in metrics.infomec(codes[seen], classes[seen], discrete).items()}
     return {name: round(float(value), 4) for name, value in scores.items()}
 
 

@@ -22,11 +22,12 @@ def export(
     seed: int,
     log: list[dict],
 ) -> Path:
-    """Measure `model` and write its folder; returns the folder.
+    """Measure `model` and write its folder; returns the folder. The model's weights are then those of the folder.
 
     options: the run's resolved options. command: what reproduces it. log: its last row, if any.
     """
     model.eval()
+    checkpoint.settle(model)
     device = next(model.parameters()).device
     held_out, some = split(len(dataset))[1], measured(dataset).to(device)
     images = dataset.images(some)

@@ -121,7 +121,7 @@ class LatentMethod(Method):
     Stage 0 trains the autoencoder; nothing changes it later.
     """
 
-    stored = torch.float16
+    stored = torch.int8
 
     def __init__(self, config: Any, channels: int, count: int, size: int):
         super().__init__()

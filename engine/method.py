@@ -52,7 +52,8 @@ class Method(nn.Module, ABC):
     Config: ClassVar[type]  # frozen dataclass: drives the command line, saved beside the weights
     training_only: ClassVar[tuple[str, ...]] = ()  # submodules that only `loss` needs; model folders lack them
     ordered: ClassVar[bool] = False  # slots come in an order that means something, which the page keeps
-    stored: ClassVar[torch.dtype] = torch.float32  # of the weights in a model folder
+    discrete: ClassVar[bool] = False  # each number of the code takes a few values only
+    stored: ClassVar[torch.dtype] = torch.float32  # of the weights in a model folder; torch.int8: `engine.eight_bits`
 
     channels: int
     code_size: int

@@ -20,6 +20,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
@@ -187,13 +188,15 @@ def sap(codes: np.ndarray, labels: np.ndarray, test_codes: np.ndarray, test_labe
 
 def modularity(codes: np.ndarray, labels: np.ndarray, bins: int = 20) -> float:
     """Modularity (Ridgeway & Mozer, NeurIPS 2018, section 3): how far each latent's mutual
-    information is with one factor only. The mean is over all latents; one that knows nothing counts 0."""
+    information is with one factor only. The mean is over all latents; one that knows nothing counts 0,
+    and one that knows something 1 where there is no other factor."""
     binned = histogram_codes(codes, bins)
     scores = []
     for j in range(codes.shape[1]):
         squares = sorted(mutual_information(binned[:, j], column) ** 2 for column in labels.T)
         best = squares[-1]
-        scores.append(1 - sum(squares[:-1]) / (best * (len(squares) - 1)) if best > 1e-20 else 0.0)
+        others = max(len(squares) - 1, 1)
+        scores.append(1 - sum(squares[:-1]) / (best * others) if best > 1e-20 else 0.0)
     return float(np.mean(scores))
 
 
@@ -223,31 +226,38 @@ def mcc(codes: np.ndarray, factors: np.ndarray, ranks: bool = False) -> float:
     return float(correlation[matched].sum() / len(correlation))
 
 
-def infomec(codes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def infomec(codes: np.ndarray, labels: np.ndarray, discrete: bool = False) -> dict[str, float]:
     """InfoM, InfoC and InfoE (Hsu et al., "Disentanglement via latent quantization", NeurIPS 2023,
     section 4): modularity, compactness and explicitness from normalised mutual information.
 
     Mutual information by the KSG estimator with 10 neighbours; a latent is active if its range
-    exceeds a twentieth of the largest. Latents that know nothing are left out of InfoM and factors
-    that nothing knows out of InfoC, where the published code divides by zero.
+    exceeds a twentieth of the largest. discrete: latents take a few values each; then mutual
+    information is that of their histogram, every latent that varies is active, and InfoE's
+    classifier knows each value apart. Latents that know nothing are left out of InfoM and factors
+    that nothing knows out of InfoC, where the published code divides by zero. InfoE is of active
+    latents, in the published code of all.
     """
     spans = np.ptp(codes, axis=0)
-    standard = (codes - codes.mean(0)) / np.where(spans > 0, codes.std(0), 1)
-    active = standard[:, spans > spans.max() / 20]
+    if discrete:
+        active = np.stack([np.unique(column, return_inverse=True)[1] for column in codes.T], 1)[:, spans > 0]
+    else:
+        active = ((codes - codes.mean(0)) / np.where(spans > 0, codes.std(0), 1))[:, spans > spans.max() / 20]
     labels = labels[:, np.ptp(labels, axis=0) > 0]
     if not active.shape[1]:
         return dict.fromkeys(("modularity", "compactness", "explicitness"), 0.0)
     known = np.stack([                                               # (K, D): NMI of eq. 5
-        mutual_info_classif(active, column, n_neighbors=10, random_state=0) / mutual_information(column, column)
+        mutual_info_classif(active, column, discrete_features=discrete, n_neighbors=10, random_state=0)
+        / mutual_information(column, column)
         for column in labels.T
     ])
     shares = [part.max(0) / part.sum(0) for part in (known[:, known.any(0)], known.T[:, known.any(1)])]
     modular, compact = (share if share.size else np.zeros(1) for share in shares)
+    features = OneHotEncoder().fit_transform(active) if discrete else active
     explicit = []
     for column in labels.T:
-        model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=1000).fit(active, column)
+        model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=1000).fit(features, column)
         chance = np.log(len(np.unique(column)))
-        explicit.append(1 - log_loss(column, model.predict_proba(active)) / chance)
+        explicit.append(1 - log_loss(column, model.predict_proba(features)) / chance)
     return {
         "modularity": _excess(modular, len(known)),
         "compactness": _excess(compact, active.shape[1]),

@@ -309,9 +309,10 @@ def chosen_device(name: str) -> torch.device:
 
 def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     """Train to the end, resuming if the run was begun before; returns the exported model folders."""
-    if min(plan.steps, plan.starts, plan.batch, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
-        raise ValueError("--steps, --starts, --batch, --log-every and --save-every must be 1 or more, "
-                         "and a seed be given.")
+    if min(plan.steps, plan.starts, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
+        raise ValueError("--steps, --starts, --log-every and --save-every must be 1 or more, and a seed be given.")
+    if plan.batch < 2:
+        raise ValueError("--batch must be 2 or more: statistics of a batch of one picture teach nothing.")
     if plan.starts > 1 and not 0 < plan.start_steps < plan.steps:
         raise ValueError("--start-steps must be at least 1 and fewer than --steps.")
     if plan.starts > 1 and plan.begin_from is not None:
@@ -351,6 +352,7 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
                 trainer.save(state, history, options)
     write_atomically(out / "log.json", json.dumps(history, indent=1).encode() + b"\n")
     for run in trainer.runs:
+        checkpoint.settle(run.model)  # what is measured last is measured of what the folder will hold
         run.model.finish(trainer.pictures)
     earlier = checkpoint.commands(plan.begin_from) if plan.begin_from is not None else []
     command = "\n    ".join([*earlier, "python -m engine.train " + " ".join(sys.argv[1:])])

@@ -35,7 +35,7 @@ Departures and completions:
     encoders do not learn them by heart;
   * `--no-embedded` trains the encoders alone and has no embeddings: an ablation;
   * `--groups FACTOR` gives all pictures of one class of a known factor one embedding of style. That is [LORD]'s
-    setting, with its weak labels, and no longer [CS]: what labels buy.
+    setting, with its weak labels, and no longer [CS]: what labels buy. Encoders then see embedded pictures only.
 Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
 """
 
@@ -125,7 +125,7 @@ class CSDisMo(Method):
     )
     Config = Config
     training_only: ClassVar[tuple[str, ...]] = ("embeddings", "critic")
-    stored: ClassVar[torch.dtype] = torch.float16
+    stored: ClassVar[torch.dtype] = torch.int8
 
     def __init__(self, config: Config, channels: int):
         super().__init__()
@@ -259,8 +259,9 @@ class CSDisMo(Method):
             self.fidelity.copy_(sums / count)
 
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
-        """The first stage draws pictures from their embeddings, the second the given ones from what the encoders
-        read, while those learn to read the embeddings, which stay as they are.
+        """The first stage draws pictures from their embeddings, the second the given ones (with groups: embedded
+        ones, exchanged within their group) from what the encoders read, while those learn to read the embeddings,
+        which stay as they are.
 
         'pixels' and 'features' are the distance, 'decay' is the mean squared length of styles, 'content' and
         'style' are the encoders' squared errors, 'consistency' those on swapped pictures, 'critic' is what the

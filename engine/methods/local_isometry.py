@@ -65,6 +65,7 @@ class LocalIsometry(Method):
         self.register_buffer("usual", torch.ones(()))
         self.register_buffer("images", None, persistent=False)          # (M, C, 64, 64) uint8, the landmarks
         self.register_buffer("coordinates", None, persistent=False)     # (M, D)
+        self.register_buffer("found", None, persistent=False)           # (D + BEYOND,) the landmarks' eigenvalues
 
     @property
     def title(self) -> str:
@@ -83,10 +84,11 @@ class LocalIsometry(Method):
         found = chart.fit(images, self.config.latents, self.config.neighbours or None)
         self.images = images[torch.from_numpy(found.index).to(images.device)]
         self.coordinates = torch.from_numpy(found.codes).float().to(images.device)
-        self.spectrum.copy_(torch.from_numpy(found.flat.spectrum))
+        self.found = torch.from_numpy(found.flat.spectrum)
 
     @torch.no_grad()
     def finish(self, pictures: Callable[[int], Tensor]) -> None:
+        self.spectrum.copy_(self.found)  # not before: another start of the training restores all buffers
         self.usual.fill_(1)
         errors = [self.strangeness(part.float() / 255) for part in pictures(CHECKED).split(500)]
         self.usual.copy_(torch.cat(errors).quantile(USUAL))

@@ -63,6 +63,7 @@ class QLAE(Method):
         link="https://arxiv.org/abs/2305.18378",
     )
     Config = Config
+    discrete = True
 
     def __init__(self, config: Config, channels: int):
         super().__init__()

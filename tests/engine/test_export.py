@@ -73,6 +73,16 @@ def write(folder, model, dataset, seed=5, log=LOG):
     return checkpoint.load(folder)
 
 
+def test_what_is_measured_is_what_the_folder_holds(tmp_path):
+    model = tiny_vae()
+    model.stored = torch.int8
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    loaded, _, config = write(tmp_path / "seed5", model, Tiny())
+    assert any(not torch.equal(t, before[name]) for name, t in loaded.state_dict().items())
+    psnr = metrics.reconstruction(loaded, Tiny().images(HELD_OUT))
+    assert config["figures"]["psnr_held_out_db"] == round(psnr, 4)
+
+
 def test_a_folder_that_loads_as_the_model_that_was_exported(tmp_path):
     model = tiny_vae()
     loaded, table, config = write(tmp_path / "seed5", model, Tiny())

@@ -178,6 +178,8 @@ def test_modularity_of_a_latent_that_knows_two_factors_equally_is_half():
     labels = np.stack(np.meshgrid(*map(np.arange, (4, 4, 4)), indexing="ij"), -1).reshape(-1, 3)
     both = (4 * labels[:, 0] + labels[:, 1])[:, None].astype(float)
     assert metrics.modularity(both, labels, bins=16) == pytest.approx(0.5)
+    alone = np.stack([labels[:, 0], np.zeros(64)], 1)
+    assert metrics.modularity(alone, labels[:, :1]) == 0.5  # of one factor: what knows it, and what knows nothing
 
 
 def test_irs_of_perfect_useless_and_mixed_codes():
@@ -228,6 +230,20 @@ def test_infomec_of_perfect_doubled_rotated_and_constant_codes():
     turned = metrics.infomec(*sample(rotated(sizes, 3), sizes, 1500))
     assert turned["modularity"] < 0.7 and turned["compactness"] < 0.7 and turned["explicitness"] > 0.9
     assert set(metrics.infomec(*sample(constant(sizes), sizes, 100)).values()) == {0}
+
+
+def test_infomec_of_codes_of_few_values_knows_each_value_apart():
+    labels = sample(perfect((5, 5)), (5, 5), 1000)[1]
+    # Ten values of which two stand for each class, in no order; a third latent knows nothing, and varies little.
+    codes = np.stack([labels[:, 0] + 5.0 * (np.arange(1000) % 2), labels[:, 1] + 5.0 * (np.arange(1000) // 2 % 2),
+                      0.01 * (np.arange(1000) // 4 % 2)], 1)
+    found = metrics.infomec(codes, labels, discrete=True)
+    assert min(found["modularity"], found["compactness"]) > 0.95 and found["explicitness"] > 0.95
+    assert metrics.infomec(codes, labels)["explicitness"] < 0.2  # on a scale, the values are no help
+    useless = metrics.infomec(codes[:, 2:], labels, discrete=True)
+    assert useless["explicitness"] == pytest.approx(0, abs=0.02)
+    constant_codes = metrics.infomec(np.zeros((1000, 2)), labels, discrete=True)
+    assert set(constant_codes.values()) == {0}
 
 
 # --- UDR

@@ -482,7 +482,7 @@ def test_a_model_folder_has_no_embeddings_and_is_small(trained):
     folder, terms = trained(CSDisMo, config)
     assert {"decay"} <= set(terms[UNTIL - 1]) and {"consistency"} <= set(terms[UNTIL])
     weights = safetensors.torch.load_file(folder / "model.safetensors")
-    assert all(t.dtype == torch.float16 for t in weights.values())
+    assert {t.dtype for t in weights.values()} <= {torch.float16, torch.int8, torch.bfloat16}
     assert not [name for name in weights if name.startswith(("embeddings", "critic", "images", "perceptual"))]
     model, table, loaded = checkpoint.load(folder)
     assert not hasattr(model, "embeddings") and len(table) == 8

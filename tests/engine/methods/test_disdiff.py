@@ -528,16 +528,17 @@ def test_one_command_trains_all_stages_and_an_interrupted_one_ends_alike(runs):
     assert terms[20]["loss"] < 0.7 * terms[2]["loss"]
 
 
-def test_its_folder_holds_a_model_at_half_precision_whose_sliders_move_the_picture(runs):
+def test_its_folder_holds_a_model_in_eight_bits_whose_sliders_move_the_picture(runs):
     folder = runs / "whole" / "seed0"
     weights = safetensors.torch.load_file(folder / "model.safetensors")
-    assert {t.dtype for t in weights.values()} == {torch.float16}
+    assert {t.dtype for t in weights.values()} == {torch.int8, torch.bfloat16, torch.float16}
     model, table, config = checkpoint.load(folder)
     assert type(model) is DisDiff and config["method"] == "disdiff" and len(table) == N + 3
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     state = safetensors.torch.load_file(runs / "whole" / "state.safetensors")
-    for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(tensor, state[f"0.model.{name}"], rtol=1e-3, atol=1e-6)
+    for name, tensor in model.state_dict().items():  # within half a step of the largest
+        trained = state[f"0.model.{name}"]
+        torch.testing.assert_close(tensor, trained, rtol=1e-3, atol=trained.abs().max().item() / 250)
     for factor in table[:N]:
         assert factor.where[1] - factor.where[0] == len(factor.axis) == SIZE and factor.low < factor.high
     x = images(2)
