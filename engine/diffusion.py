@@ -39,7 +39,7 @@ class Schedule(nn.Module):
             angle = (torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * math.pi / 2
             left = torch.cos(angle) ** 2
             beta = (1 - left[1:] / left[:-1]).clamp(max=0.999)
-        kept = (1 - beta).cumprod(0)                                              # [DDPM, below eq. 4]
+        kept = (1 - beta).cumprod(0)                                              # [DDPM, above eq. 4]
         self.steps = steps
         self.scales = [(a, b) for a, b in zip(kept.sqrt().tolist(), (1 - kept).sqrt().tolist(), strict=True)]
         self.start = max(t for t, (signal, noise) in enumerate(self.scales) if signal >= FAINTEST * noise)

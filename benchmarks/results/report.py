@@ -176,9 +176,12 @@ def remarks(results: dict, cells: Sequence[Cell]) -> list[str]:
         if any(not same_options(entry["command"], cell.command(SEEDS)) for entry in found):
             lines.append(f"- {cell.label} was run with other options than its command has by now; "
                          "the command that made it is below.")
-        if any(entry["informative by"] not in ("KL", None) for entry in found):
+        discrete = [entry for entry in found if entry["informative by"] not in ("KL", None)]
+        if discrete:
             lines.append(f"- {cell.label} has no posterior over its code: for UDR, a latent counts as informative if "
                          "its range exceeds a twentieth of the largest.")
+        if any(entry["scored"] and COLUMNS["Info E"] not in entry["scores"] for entry in discrete):
+            lines.append(f"- {cell.label} was scored before InfoMEC knew discrete latents, and is left out of it.")
     return ["\n".join(lines) + "\n"] if lines else []
 
 

@@ -21,10 +21,13 @@ Departures from the authors' code, all for training in minutes and for sliders:
     the temperature of the two cross-entropies;
   * the same coefficient, noise_t, in training and sampling (theirs differs within the first twenty times);
   * squared error, in stage 2 with PDAE's weight, where theirs is the absolute one without a weight;
-  * the two losses count at medium times only (`between`), from the moment that G says something (`ramp`),
+  * the two losses count at medium times only (`between`), to which half of the pictures of stage 2 are noised
+    whereas times are uniform in theirs, from the moment that G says something (`ramp`),
     and their weight has a bound (`most`): it grows like 1 / signal_t^2;
   * a factor is left out of the sum in a share of the pictures (`omitted`), so that partial sums are known;
   * embeddings of the factors' identities start orthonormal and are free then (theirs stay so);
+  * G knows the time by an embedding of its own; z has 12 factors of 16 numbers, theirs 6 of 32;
+  * pictures are drawn by a deterministic solver of second order in 10 steps, theirs by DDIM with noise in 200;
   * no moving averages: the learning rate of every stage falls to 0, which has their effect.
 
 The student is ours: one net of all factors at once, which learns the straight way from noise to data

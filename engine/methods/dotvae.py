@@ -26,7 +26,10 @@ Departures and completions, as the text leaves them open:
   * both steps are one update of the sum of their losses;
   * the recovered code is compared by squared error, a Gaussian of unit variance as in InfoGAN-CR
     (Lin et al., ICML 2020), and the bases of interventions are posterior means;
-  * a closed factor is 0 for the decoder too: without that it would be a channel free of charge.
+  * a closed factor is 0 for the decoder too: without that it would be a channel free of charge. Scores read the
+    whole code (c, z); by modularity's protocol a closed factor, which knows nothing, counts 0;
+  * when weights change places in handing over, Adam's moments stay where they were. Those of a closed factor are
+    near 0, so the dimension that moved there makes some longer steps at first.
 """
 
 from dataclasses import dataclass

@@ -7,8 +7,9 @@ each becomes a token by a net of its own, and a U-Net on latents attends to the 
 disentanglement; the bottleneck of tokens and the task at many levels of noise bring it about.
 
 Departures: nets are small, the encoder is the one of `vae.py`; scalars are standardised; the latents are
-of a KL autoencoder (theirs: VQ); no moving averages, as the learning rate of each stage falls to 0;
-samplers are deterministic and take a few steps of second order instead of 200.
+of a KL autoencoder (theirs: VQ); the error of the noise is squared (theirs: absolute); attention at 8 and 4
+pixels only; every token has a learnt name added; no moving averages, as the learning rate of each stage falls
+to 0; samplers are deterministic and take a few steps of second order instead of 200.
 """
 
 from dataclasses import dataclass

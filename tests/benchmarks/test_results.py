@@ -551,6 +551,14 @@ def test_an_ablation_is_not_compared_across_options(page, stale):
     assert f"not run; `python -m benchmarks.results --only {stale}`" in text
 
 
+def test_infomec_that_did_not_know_discrete_latents_is_told_where_it_is_missing(page):
+    results, cells = page
+    words = "- Two was scored before InfoMEC knew discrete latents"
+    assert words not in report(results, cells)
+    del results["cells"]["two-dsprites"]["1"]["scores"]["Info explicitness"]
+    assert words in report(results, cells)
+
+
 def test_seeds_trained_apart_are_not_chosen_by_udr(page):
     results, cells = page
     entries = results["cells"]["one-dsprites"]
