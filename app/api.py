@@ -8,9 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.explore import take
 from app.session import Sessions, parse, sliders, whole_seed
-from app.uploads import Refused
+from app.uploads import Refused, open_upload, take
 from engine import Refusal
 
 
@@ -24,7 +23,7 @@ class Api:
             edits, number, answer = gr.JSON(label="Edits"), gr.Number(label="Seed"), gr.JSON(label="Answer")
             file, image = gr.File(label="Image file"), gr.Image(label="Image", format="png")
         gr.on([], self.models, None, answer, api_name="models")
-        gr.on([], self.encode, [model, file], answer, api_name="encode", concurrency_id="heavy")
+        gr.on([], self.encode, [model, file], answer, api_name="encode", concurrency_id="upload", concurrency_limit=2)
         gr.on([], self.edit, [model, base, edits], image, api_name="edit")
         gr.on([], self.random, [model, number], answer, api_name="random")
 
@@ -46,7 +45,7 @@ class Api:
     def encode(self, model: str, image: str) -> dict:
         """Where an image file stands in a model: {base, values: {factor: value}}. Pass the base to
         /edit."""
-        return answered(lambda: self._stand(model, self.sessions.keep(take(image))))
+        return answered(lambda: self._stand(model, self.sessions.keep(open_upload(take(image)))))
 
     def edit(self, model: str, base: str, edits: dict[str, float]) -> Any:
         """The picture of a base with some factors set: edits = {factor: value}, {} for none."""

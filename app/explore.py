@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,7 +18,7 @@ from app.evidence import evidence
 from app.exports import Exports, reopened
 from app.live import STATIC, LiveCanvas, view
 from app.session import MAX_SLIDERS, SHORT, Dial, Sessions, data_title, parse, whole_seed
-from app.uploads import UNREADABLE, Refused, open_upload
+from app.uploads import Refused, open_upload, take
 from engine import Model, Refusal, gallery
 
 INTRO = """
@@ -77,7 +76,7 @@ class Explore:
         self.samples.select(self._pick, picker, self.outputs, **PRIVATE)
         upload.upload(
             self._open, [picker, self.canvas, upload], [*self.outputs, saved],
-            concurrency_id="heavy", concurrency_limit=2, **PRIVATE,
+            concurrency_id="upload", concurrency_limit=2, **PRIVATE,
         ).then(None, saved, js="(state) => { if (state) window.unravelSave.reopen(state); }", **PRIVATE)
         number.submit(self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE)
         chance.click(lambda: secrets.randbelow(10_000), None, number, **PRIVATE).then(
@@ -125,14 +124,14 @@ class Explore:
 
     def _open(self, model: str, base: str, path: str) -> list[Any]:
         """A file: the state that it was saved from, for the page to go to, or else the picture that it is."""
-        state = reopened(self.sessions, path)
-        if not state:
-            return [*self._upload(model, base, path), ""]
-        Path(path).unlink(missing_ok=True)
-        return [*(gr.skip() for _ in self.outputs), state]
-
-    def _upload(self, model: str, base: str, path: str) -> list[Any]:
-        return self._answer(base, lambda: self.turn(model, self.sessions.keep(take(path))))
+        try:
+            data = take(path)
+        except Refused as refusal:
+            return [*self.refuse(base, str(refusal)), ""]
+        state = reopened(self.sessions, data)
+        if state:
+            return [*(gr.skip() for _ in self.outputs), state]
+        return [*self._answer(base, lambda: self.turn(model, self.sessions.keep(open_upload(data)))), ""]
 
     def _go(self, model: str, base: str, event: gr.EventData) -> list[Any]:
         """To a state of the page: by undo or redo, or by a link. What it holds is checked like any request."""
@@ -150,17 +149,6 @@ class Explore:
             return work()
         except (Refusal, Refused) as refusal:
             return self.refuse(base, str(refusal), token)
-
-
-def take(path: str | None) -> Any:
-    """The pixels of an uploaded file, (64, 64, 3) uint8; the file itself is deleted, as everything
-    in Gradio's cache can be read by whoever knows its address. Raises uploads.Refused."""
-    if path is None:
-        raise Refused(UNREADABLE)
-    try:
-        return open_upload(path)
-    finally:
-        Path(path).unlink(missing_ok=True)
 
 
 def slider(dial: Dial | None, index: int, edits: dict[str, float] | None = None) -> gr.Slider:

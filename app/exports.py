@@ -9,15 +9,13 @@ sliders back (`reopened`).
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
 from app.live import STATIC, script
-from app.session import Ask, Sessions, parse, sliders
-from app.uploads import MAX_BYTES
+from app.session import CLOSER, UPLOAD, Ask, Sessions, parse, sliders
 from engine import Refusal, figures, films, provenance, snippet
 
 ROWS, COLUMNS = 10, 11          # of a sheet, unless asked for others
@@ -139,18 +137,18 @@ def file(data: bytes, kind: str, model: str, what: str = "") -> dict:
     return {"file": b64encode(data).decode(), "mime": MIMES[kind], "name": f"{name}.{kind}"}
 
 
-def reopened(sessions: Sessions, path: str | None) -> str:
+def reopened(sessions: Sessions, data: bytes) -> str:
     """The state {model, base, edits, names} that an uploaded file was saved from, as JSON; "" if it says nothing of
     it, or is of a model that is not here or that has other weights: then it is a picture like any other."""
     try:
-        if path is None or Path(path).stat().st_size > MAX_BYTES:
-            return ""
-        own = provenance.of(Path(path).read_bytes())
+        own = provenance.of(data)
         if own is None or sessions.engine.model(own.model).weights != own.weights:
             return ""
         base = own.base if own.picture is None else sessions.keep(own.picture)
+        if own.base.startswith(CLOSER):
+            base = base.replace(UPLOAD, CLOSER, 1)
         state = {"model": own.model, "base": base, "edits": own.edits, "names": named(own.names)}
         sessions.edited(parse(state))
-    except (Refusal, OSError):
+    except Refusal:
         return ""
     return json.dumps(state)

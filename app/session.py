@@ -95,7 +95,8 @@ class Sessions:
         return f"gallery:{START}" if len(gallery(self.engine.model(model).data)) else "seed:0"
 
     def keep(self, pixels: np.ndarray) -> str:
-        """Remember a picture (64, 64, 3) uint8; returns its base. The oldest are forgotten."""
+        """Remember a picture (64, 64, 3) uint8; returns its base. Those that were used least lately are
+        forgotten."""
         base = f"upload:{hashlib.sha256(pixels.tobytes()).hexdigest()}"
         with self._lock:
             self._uploads[base] = pixels
@@ -106,8 +107,11 @@ class Sessions:
 
     def original(self, base: str) -> np.ndarray | None:
         """The picture (64, 64, 3) uint8 that a user gave as this base; None for other bases."""
+        base = base.replace(CLOSER, UPLOAD, 1)
         with self._lock:
-            return self._uploads.get(base.replace(CLOSER, UPLOAD, 1))
+            if base in self._uploads:
+                self._uploads.move_to_end(base)  # in use: others are forgotten before it
+            return self._uploads.get(base)
 
     def portable(self, model: str, base: str) -> str | None:
         """The base that shows the same picture of `model` on any server with the same models: the code of a user's

@@ -78,7 +78,7 @@ def read(text: str | bytes) -> Origin:
             found["names"], None if given is None else _picture(b64decode(given, validate=True)),
             found["side"], found["smooth"], found.get("made", {}),
         )
-    except (ValueError, TypeError, KeyError, RecursionError, OSError, SyntaxError):
+    except (ValueError, TypeError, KeyError, RecursionError, OSError, SyntaxError, Image.DecompressionBombError):
         raise Refusal(DAMAGED) from None
     texts = (own.model, own.weights, own.base, *own.names.values()) if _flat(own.names) else (None,)
     numbers = own.edits.values() if _flat(own.edits) else (None,)

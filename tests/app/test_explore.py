@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from app import explore, session, uploads
-from app.explore import Explore, caption, samples, slider, take
+from app.explore import Explore, caption, samples, slider
 from app.live import Place
 from app.session import MAX_SLIDERS
 from tests.serving import chequers, hostile_files, in_loop, save_gallery
@@ -79,7 +79,7 @@ def test_sample_is_picked_by_its_index_and_nothing_else(tab, shipped):
 def test_uploaded_picture_stands_in_the_sliders(tab, sessions, tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(chequers()).save(path)
-    view, _, _, _, *pool = tab._upload("first", "seed:1", str(path))
+    view, _, _, _, *pool = tab._open("first", "seed:1", str(path))[:-1]
     assert view["base"] == sessions.keep(chequers()) and not path.exists()
     dials = sessions.dials("first", view["base"])
     assert [part.value for part in pool[: len(dials)]] == [shown.neutral for shown in dials]
@@ -91,20 +91,21 @@ def test_uploaded_picture_stands_in_the_sliders(tab, sessions, tmp_path):
 )
 def test_file_that_is_no_usable_picture_is_said_and_deleted(tab, tmp_path, name, sentence):
     path = hostile_files(tmp_path)[name]
-    assert refused(tab, tab._upload("first", "seed:1", str(path)), "seed:1") == sentence
+    assert refused(tab, tab._open("first", "seed:1", str(path))[:-1], "seed:1") == sentence
     assert not path.exists()
 
 
 def test_upload_without_a_file_is_said(tab, tmp_path):
     for path in (None, str(tmp_path / "gone.png")):
-        assert refused(tab, tab._upload("first", "seed:1", path), "seed:1") == uploads.UNREADABLE
-    with pytest.raises(uploads.Refused):
-        take(None)
+        assert refused(tab, tab._open("first", "seed:1", path)[:-1], "seed:1") == uploads.UNREADABLE
 
 
-def test_pixels_are_taken_as_they_are(tmp_path):
-    Image.fromarray(chequers(4)).save(tmp_path / "picture.png")
-    assert np.array_equal(take(str(tmp_path / "picture.png")), chequers(4))
+def test_two_who_upload_the_same_file_both_have_it(tab, sessions, tmp_path):
+    path = tmp_path / "same.png"  # as Gradio keeps both
+    Image.fromarray(chequers(5)).save(path)
+    for _ in range(2):
+        view = tab._open("first", "seed:1", str(path))[0]
+        assert np.array_equal(sessions.original(view["base"]), chequers(5)) and not path.exists()
 
 
 def test_lost_upload_is_said_in_a_canvas_request(sessions):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app import exports
 from app.exports import Exports, named, reopened
-from app.session import MAX_SLIDERS
+from app.session import CLOSER, MAX_SLIDERS, UPLOAD
 from engine import Refusal, films, provenance
 from tests.serving import chequers, hostile_files, in_loop
 
@@ -30,14 +30,13 @@ def content(answer: dict) -> bytes:
     return b64decode(answer["file"])
 
 
-def test_the_picture_is_the_exact_one_and_brings_its_state_back(call, sessions, tmp_path):
+def test_the_picture_is_the_exact_one_and_brings_its_state_back(call, sessions):
     answer = call("picture")
     data = content(answer)
     code = sessions.engine.edit("first", sessions.code("first", "seed:3"), {"z1": 0.7})
     assert np.array_equal(np.asarray(Image.open(BytesIO(data))), sessions.engine.refine("first", code[None]).get()[0])
     assert answer["name"] == "unravel-first.png" and answer["mime"] == "image/png"
-    (tmp_path / "saved.png").write_bytes(data)
-    assert json.loads(reopened(sessions, str(tmp_path / "saved.png"))) == {
+    assert json.loads(reopened(sessions, data)) == {
         "model": "first", "base": "seed:3", "edits": {"z1": 0.7}, "names": {"z1": "hat"}}
 
 
@@ -47,12 +46,13 @@ def test_the_picture_can_be_larger(call):
     assert "pixels" in call("picture", side=100)["error"] and "pixels" in call("picture", smooth="yes")["error"]
 
 
-def test_a_users_picture_comes_back_to_a_server_that_never_saw_it(call, sessions, tmp_path):
-    base = sessions.keep(chequers(4))
-    (tmp_path / "saved.png").write_bytes(content(call("picture", base=base)))
+@pytest.mark.parametrize("fit", [UPLOAD, CLOSER])
+def test_a_users_picture_comes_back_to_a_server_that_never_saw_it_as_closely_fitted(call, sessions, fit):
+    base = sessions.keep(chequers(4)).replace(UPLOAD, fit)
+    saved = content(call("picture", base=base))
     fresh = type(sessions)(sessions.engine)
     assert fresh.original(base) is None
-    assert json.loads(reopened(fresh, str(tmp_path / "saved.png")))["base"] == base
+    assert json.loads(reopened(fresh, saved))["base"] == base
     assert np.array_equal(fresh.original(base), chequers(4))
 
 
@@ -115,12 +115,9 @@ def test_other_files_are_pictures_like_any_other(sessions, tmp_path, engine):
     odd = [replace(own, model="none"), replace(own, weights="0" * 64), replace(own, base="nothing"),
            replace(own, edits={"none": 1}), replace(own, names={"z0": "n" * 50}),
            replace(own, base="upload:" + "0" * 64)]
-    for number, wrong in enumerate(odd):
-        path = tmp_path / f"{number}.png"
-        path.write_bytes(provenance.png(chequers(), wrong))
-        assert reopened(sessions, str(path)) == ""
-    paths = [*hostile_files(tmp_path / "bad").values(), tmp_path / "missing.png", None]
-    assert [reopened(sessions, path and str(path)) for path in paths] == [""] * len(paths)
+    files = [provenance.png(chequers(), wrong) for wrong in odd]
+    files += [path.read_bytes() for path in hostile_files(tmp_path / "bad").values()]
+    assert [reopened(sessions, data) for data in [*files, b""]] == [""] * (len(files) + 1)
 
 
 def test_names_are_checked():

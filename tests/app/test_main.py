@@ -57,6 +57,15 @@ def opening(folder: Path) -> str:
         engine.close()
 
 
+def test_who_waits_in_one_queue_agrees_on_how_many_are_served(engine):
+    limits: dict[str, set] = {}
+    for event in in_loop(lambda: build(engine)).fns.values():
+        limits.setdefault(event.concurrency_id, set()).add(event.concurrency_limit)
+    # Gradio takes the lowest of a queue; "default" is one at a time.
+    assert all(len(found) == 1 for found in limits.values())
+    assert limits["upload"] == {2} and limits["heavy"] == {"default"}
+
+
 def test_the_page_opens_with_one_model_if_it_is_there_and_else_with_the_first(tmp_path):
     save_tiny(tmp_path / "another")
     assert opening(tmp_path) == "another"

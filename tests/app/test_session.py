@@ -103,6 +103,14 @@ def test_oldest_uploads_are_forgotten_and_a_renewed_one_is_not(sessions, monkeyp
     assert sentence(sessions.code, "first", second) == session.LOST
 
 
+def test_an_upload_in_use_is_not_the_one_that_is_forgotten(sessions, monkeypatch):
+    monkeypatch.setattr(session, "UPLOADS", 2)
+    first, second = sessions.keep(chequers(1)), sessions.keep(chequers(2))
+    sessions.strangeness("first", first)
+    sessions.keep(chequers(3))
+    assert sessions.original(second) is None and np.array_equal(sessions.original(first), chequers(1))
+
+
 def test_unedited_picture_is_that_of_the_code_and_edits_never_change_the_base(sessions):
     base = sessions.keep(chequers())
     code = sessions.code("first", base).copy()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app import uploads
-from app.uploads import Refused, open_upload
+from app.uploads import Refused, open_upload, take
 
 SIDE = 64
 
@@ -355,6 +355,35 @@ def test_heavy_file_is_refused_unread(tmp_path, monkeypatch):
         file.truncate(10**12)  # no disk is used
     monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("the file was read"))
     assert refusal(path) == uploads.TOO_HEAVY
+
+
+def test_a_taken_file_is_gone_and_is_the_same_for_whoever_comes_second(tmp_path):
+    path = tmp_path / "same.png"
+    path.write_bytes(b"first")
+    assert take(str(path)) == take(str(path)) == b"first" and not path.exists()
+    path.write_bytes(b"another")
+    assert take(str(path)) == b"another"
+
+
+def test_few_bytes_of_taken_files_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "LATELY", 10)
+    paths = [str(tmp_path / name) for name in "abc"]
+    for path in paths:
+        Path(path).write_bytes(b"12345")
+        take(path)
+    assert take(paths[1]) == take(paths[2]) == b"12345"
+    with pytest.raises(Refused, match=uploads.UNREADABLE):
+        take(paths[0])
+
+
+def test_what_cannot_be_taken_is_said_and_deleted(tmp_path):
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    for path, sentence in ((None, uploads.UNREADABLE), (str(tmp_path / "none.png"), uploads.UNREADABLE),
+                           (str(empty), uploads.EMPTY)):
+        with pytest.raises(Refused, match=sentence):
+            take(path)
+    assert not empty.exists()
 
 
 def test_any_flipped_byte_gives_a_picture_or_a_sentence():

@@ -3,6 +3,8 @@
 import json
 import struct
 import threading
+import zlib
+from base64 import b64encode
 from dataclasses import replace
 from io import BytesIO
 
@@ -103,6 +105,13 @@ def test_a_damaged_record_is_refused(own, change):
 def test_what_is_no_record_is_refused(text):
     with pytest.raises(Refusal, match=DAMAGED):
         read(text)
+
+
+def test_a_record_whose_picture_says_it_is_huge_is_refused(own):
+    head = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    huge = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    with pytest.raises(Refusal, match=DAMAGED):
+        read(json.dumps(json.loads(own.text()) | {"picture": b64encode(huge).decode()}))
 
 
 def test_reading_costs_no_more_than_its_length(engine, own):
