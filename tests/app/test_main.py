@@ -1,5 +1,6 @@
 """How the page is started and served: closed unless opened, one sentence for a wrong option."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -64,6 +65,12 @@ def test_who_waits_in_one_queue_agrees_on_how_many_are_served(engine):
     # Gradio takes the lowest of a queue; "default" is one at a time.
     assert all(len(found) == 1 for found in limits.values())
     assert limits["upload"] == {2} and limits["heavy"] == {"default"}
+
+
+def test_no_rule_of_style_has_a_list_that_gradio_would_make_outweigh_the_rules_after_it():
+    for path in CSS:  # it splits :is(a, b) at the comma when it rewrites selectors
+        rules = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not re.findall(r":(?:is|where|not)\([^()]*,", rules), path.name
 
 
 def test_the_page_opens_with_one_model_if_it_is_there_and_else_with_the_first(tmp_path):
