@@ -30,7 +30,7 @@ OWN = f"""
 <h3>A map of your own pictures</h3>
 <p>A folder, some files or a zip of PNG, JPEG, WEBP or BMP pictures, {LEAST} at least: the model reads them, UMAP
 arranges them, which takes some minutes. Of more than {MapJob.most:,} as many are taken; a file has at most 10 MB.
-The files are deleted from the server as soon as they are read, the map after an hour.</p>
+The files are deleted from the server within two hours, the map after an hour.</p>
 """
 SHOWN = 24            # pictures of a selection
 ALONE = "no other"     # what the map is compared with at first

@@ -1,11 +1,13 @@
 """Maps of users' own pictures: from uploaded files to a result that the page shows and offers for download.
 
-A map is made by a process of its own (engine.MapJob), one at a time, so that nobody's sliders wait for it. Uploaded
-files leave Gradio's cache, whose every file can be read by whoever knows its address, before anything else happens,
-and are deleted as soon as they are read. A result is kept for an hour under a token that cannot be guessed.
+A map is made by a process of its own (engine.MapJob), one at a time, so that nobody's sliders wait for it. It reads
+links of its own to the uploaded files, which go as soon as they are read. The files themselves stay in Gradio's cache
+until its `delete_cache` removes them: there equal files of several users share one path, so that nobody can tell
+whether another still needs it. A result is kept for an hour under a token that cannot be guessed.
 """
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -119,33 +121,40 @@ class OwnMaps:
 
 
 def collected(paths: list[str], room: Path) -> Path:
-    """Uploaded files moved into a folder of their own inside `room`, or the one zip that they are. The files are gone
-    from where they were, also if they are refused. Raises Refusal."""
-    files = [Path(path) for path in paths if Path(path).is_file()]
+    """Links to uploaded files in a folder of their own inside `room`, or to the one zip that they are. A path given
+    twice is one file: equal files of one name share it. Raises Refusal."""
+    files = [path for path in map(Path, dict.fromkeys(paths)) if path.is_file()]
+    zips = [path for path in files if path.suffix.lower() == ".zip"]
+    shown = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise Refusal(NOTHING)
+    if len(zips) > 1 or (zips and shown):
+        raise Refusal("Choose one zip, or pictures; several zips, or both, are too much at a time.")
+    if any(path.stat().st_size > MAX_BYTES for path in (*zips, *shown)):
+        raise Refusal("One of the files is larger than 10 MB; choose the pictures of a large zip as a folder.")
+    if sum(path.stat().st_size for path in files) > MAX_TOTAL:
+        raise Refusal("The files are more than 1 GB; choose fewer or smaller ones.")
+    if zips:
+        return linked(zips[0], room / zips[0].name)
+    if len(shown) < LEAST:
+        raise Refusal(f"A map needs at least {LEAST} PNG, JPEG, WEBP or BMP pictures; these are {len(shown)}.")
+    folder = room / "your files"
+    folder.mkdir()
+    for number, path in enumerate(shown):
+        name = path.name
+        while (folder / name).exists():
+            name = f"{number}-{name}"
+        linked(path, folder / name)
+    return folder
+
+
+def linked(path: Path, place: Path) -> Path:
+    """A file at another place, too: a link, or a copy where none can be made."""
     try:
-        zips = [path for path in files if path.suffix.lower() == ".zip"]
-        shown = [path for path in files if path.suffix.lower() in SUFFIXES]
-        if not files:
-            raise Refusal(NOTHING)
-        if len(zips) > 1 or (zips and shown):
-            raise Refusal("Choose one zip, or pictures; several zips, or both, are too much at a time.")
-        if any(path.stat().st_size > MAX_BYTES for path in (*zips, *shown)):
-            raise Refusal("One of the files is larger than 10 MB; choose the pictures of a large zip as a folder.")
-        if sum(path.stat().st_size for path in files) > MAX_TOTAL:
-            raise Refusal("The files are more than 1 GB; choose fewer or smaller ones.")
-        if zips:
-            return Path(shutil.move(zips[0], room / zips[0].name))
-        if len(shown) < LEAST:
-            raise Refusal(f"A map needs at least {LEAST} PNG, JPEG, WEBP or BMP pictures; these are {len(shown)}.")
-        folder = room / "your files"
-        folder.mkdir()
-        for number, path in enumerate(shown):
-            taken = (folder / path.name).exists()
-            shutil.move(path, folder / (f"{number}-{path.name}" if taken else path.name))
-        return folder
-    finally:
-        for path in files:
-            path.unlink(missing_ok=True)
+        os.link(path, place)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(path, place)
+    return place
 
 
 def discard(path: Path) -> None:

@@ -141,6 +141,10 @@ def test_damaged_models_are_named_when_none_is_left(tmp_path):
     engine.close()
 
 
+def test_uploads_leave_the_cache_within_two_hours_as_the_map_says(engine):
+    assert sum(in_loop(lambda: build(engine)).delete_cache) <= 7200
+
+
 def test_everything_served_with_the_page_is_there():
     assert all(path.is_file() for path in [*CSS, ICON]) and launch_settings()["css_paths"] == CSS
     assert start.ICON == ICON

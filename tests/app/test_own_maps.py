@@ -72,7 +72,7 @@ def run(*coroutines):
         return pool.submit(lambda: asyncio.run(together())).result()
 
 
-def test_files_become_a_map_that_is_kept_and_are_gone_when_they_are_read(own, tmp_path):
+def test_files_become_a_map_that_is_kept_and_its_links_are_gone_when_they_are_read(own, tmp_path):
     def act(news):
         job = Job.made[0]
         if not job.read:
@@ -83,12 +83,22 @@ def test_files_become_a_map_that_is_kept_and_are_gone_when_they_are_read(own, tm
 
     paths = files(tmp_path / "cache")
     found, = run(told(own, paths, act=act))
-    assert not any(Path(path).exists() for path in paths) and not Job.made[0].out.exists()
+    assert all(Path(path).exists() for path in paths) and not Job.made[0].out.exists()
     last = found[-1]
     assert last.ended and last.token and own.get(last.token) and len(last.token) == 32
     assert [Path(path).name for path in own.files(last.token)] == ["map-first.npz", "map-first.parquet"]
     with pytest.raises(Refusal, match="no longer"):
         own.get("0" * 32)
+
+
+def test_equal_files_of_two_pages_share_their_paths_and_both_get_a_map(own, tmp_path):
+    def act(news):
+        assert all(len(list(job.pictures.iterdir())) == 60 for job in Job.made if not job.done)
+        Job.made[-1].finish()
+
+    paths = files(tmp_path / "cache")
+    first, second = run(*(told(own, paths, page, act) for page in ("a", "b")))
+    assert first[-1].token and second[-1].token and first[-1].token != second[-1].token
 
 
 def test_one_works_while_the_other_waits_and_more_are_refused(own, tmp_path, monkeypatch):
@@ -145,7 +155,7 @@ def test_few_results_are_kept_and_their_files_go_with_them(own, tmp_path, monkey
     (0, {"a.zip": 1, "b.zip": 1}, "one zip"), (0, {"a.zip": 10_000_001}, "10 MB"), (60, {"a.png": 10_000_001}, "10 MB"),
     (0, {"notes.txt": 5}, "at least 60"),
 ])
-def test_what_is_not_taken_is_said_and_deleted(own, tmp_path, count, others, named):
+def test_what_is_not_taken_is_said(own, tmp_path, count, others, named):
     paths = files(tmp_path / "cache", count)
     for name, size in others.items():
         path = tmp_path / "cache" / f"in-{name}" / name
@@ -155,7 +165,6 @@ def test_what_is_not_taken_is_said_and_deleted(own, tmp_path, count, others, nam
         paths.append(str(path))
     found, = run(told(own, paths))
     assert len(found) == 1 and named in found[0].words and not found[0].token and not Job.made
-    assert not any(Path(path).exists() for path in paths)
 
 
 def test_a_zip_is_handed_on_as_it_is_and_all_else_is_left_out(tmp_path):
@@ -164,7 +173,27 @@ def test_a_zip_is_handed_on_as_it_is_and_all_else_is_left_out(tmp_path):
     for name in ("some.ZIP", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
     assert collected([str(tmp_path / "some.ZIP"), str(tmp_path / "notes.txt")], room) == room / "some.ZIP"
-    assert not (tmp_path / "notes.txt").exists() and [path.name for path in room.iterdir()] == ["some.ZIP"]
+    assert [path.name for path in room.iterdir()] == ["some.ZIP"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_all_pictures_are_taken_once_whatever_their_names_and_the_disk(tmp_path, monkeypatch, links):
+    def refuse(*paths):
+        raise OSError("Invalid cross-device link")
+
+    if not links:
+        monkeypatch.setattr(own_maps.os, "link", refuse)
+    paths = files(tmp_path / "cache")
+    for number, name in ((60, "52-2.png"), (61, "52-2.png")):  # as the second 2.png will be called
+        path = tmp_path / "cache" / str(number) / name
+        path.parent.mkdir()
+        path.write_bytes(str(number).encode())
+        paths.insert(0, str(path))
+    (tmp_path / "room").mkdir()
+    folder = collected([*paths, paths[0], paths[-1]], tmp_path / "room")
+    taken = [path.read_bytes() for path in folder.iterdir()]
+    assert len(taken) == 62 and {b"60", b"61", b"picture"} == set(taken)
+    assert all(path.stat().st_nlink == 1 + links for path in folder.iterdir())
 
 
 def test_a_result_is_gone_after_its_time(own, tmp_path, monkeypatch):
