@@ -75,12 +75,13 @@ class OwnMaps:
         """Read files, make the map by `part` of a model's code, tell how far it is, and keep the result. Whatever goes
         wrong ends as a sentence. If nobody listens any more, the job ends."""
         room = Path(tempfile.mkdtemp(prefix="unravel-map-"))
+        entered = False  # a call that was refused has no job: the one of its page is another's
         try:
             pictures = collected(files or [], room)
             if page in self._jobs or len(self._jobs) >= JOBS + WAITING:
                 raise Refusal(BUSY)
             self._cancelled.discard(page)
-            self._jobs[page] = None
+            self._jobs[page], entered = None, True
             while sum(job is not None for job in self._jobs.values()) >= JOBS and page not in self._cancelled:
                 yield News(0.0, "waiting: another map is being made")
                 await asyncio.sleep(LOOK)
@@ -97,7 +98,7 @@ class OwnMaps:
         except Refusal as refusal:
             yield News(0.0, str(refusal), "", True)
         finally:
-            if job := self._jobs.pop(page, None):
+            if entered and (job := self._jobs.pop(page)):
                 job.cancel(STOPPED)
             shutil.rmtree(room, ignore_errors=True)
 

@@ -131,6 +131,20 @@ def test_a_job_is_cancelled_by_its_page_only_also_while_it_waits(own, tmp_path, 
     assert not waits or (found[0][-1].token and len(Job.made) == 1)
 
 
+@pytest.mark.parametrize(("count", "named"), [(60, BUSY), (12, "at least 60")])
+def test_a_second_choice_that_is_refused_leaves_the_running_map_alone(own, tmp_path, count, named):
+    async def twice():
+        first = own.make(files(tmp_path / "a"), "first", "code", "page")
+        await anext(first)
+        second = await told(own, files(tmp_path / "b", count))
+        assert len(second) == 1 and named in second[0].words and not Job.made[0].done
+        Job.made[0].finish()
+        return [news async for news in first]
+
+    found, = run(twice())
+    assert found[-1].token and not own._jobs
+
+
 def test_who_leaves_takes_the_job_along(own, tmp_path):
     async def leave():
         news = own.make(files(tmp_path / "cache"), "first", "code", "page")
