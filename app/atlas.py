@@ -51,10 +51,8 @@ class Atlas:
         self, sessions: Sessions, picker: gr.Dropdown, tab: gr.Tab, explore: Explore, tabs: gr.Tabs, home: str
     ):
         self.sessions, self.explore, self.home = sessions, explore, home
-        folder = Path(explore.canvas.GRADIO_CACHE) / "maps"
-        self.own = OwnMaps(sessions.engine, folder)
+        self.own = OwnMaps(sessions.engine, Path(explore.canvas.GRADIO_CACHE) / "maps")
         self.find = Finder(sessions, self.own.get)
-        self.downloads = folder
         model = picker.value
         with gr.Column(elem_id="atlas"):
             gr.HTML(INTRO, apply_default_css=False, elem_id="atlas-intro")
@@ -175,8 +173,8 @@ class Atlas:
         values = {c.name: c.values for c in found_colours(found)}.get(colour)
         figure = figure_of(found.made, colour or "", DIMS.get(dims, 2), values)
         called = f"{found.known.name}-own" if found.own else name
-        path = self.downloads / f"map-{called}-{DIMS.get(dims, 2)}d.html"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        token = name.removeprefix("own:") if found.own else ""
+        path = self.own.place(token) / f"map-{called}-{DIMS.get(dims, 2)}d.html"
         figure.write_html(path, include_plotlyjs=True)
         return str(path)
 

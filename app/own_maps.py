@@ -63,7 +63,14 @@ class OwnMaps:
 
     def files(self, token: str) -> list[str]:
         """The two files of a result, for download: npz and parquet."""
-        return sorted(map(str, (self.downloads / token).iterdir()))
+        return sorted(map(str, (self.downloads / token).glob("map-*")))
+
+    def place(self, token: str = "") -> Path:
+        """A new folder for a download, that cannot be guessed: of the map under a token, which it goes with, or of any
+        other."""
+        folder = self.downloads / token / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        return folder
 
     def cancel(self, page: str) -> None:
         """Stop the job of a page, or its waiting."""

@@ -9,13 +9,16 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from app import maps
 from app.atlas import ALONE, Atlas, thumbs
 from app.explore import Explore
 from app.maps import Finder, found_colours
-from engine import LatentMap, Name, Refusal, pictures_of
+from engine import LatentMap, Name, OwnMap, Refusal, pictures_of
+from engine.latent_place import OWN
+from engine.make_own_map import png
 from tests.serving import in_loop
 
 COUNT = 200
@@ -47,8 +50,9 @@ def shipped(monkeypatch, **known: LatentMap) -> None:
 
 
 @pytest.fixture
-def tab(sessions, made, monkeypatch) -> Atlas:
+def tab(sessions, made, monkeypatch, tmp_path) -> Atlas:
     shipped(monkeypatch, first=made)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
 
     def build() -> Atlas:
         with gr.Blocks():
@@ -68,6 +72,16 @@ def two(tab, made, monkeypatch) -> tuple[Atlas, LatentMap]:
     other = replace(made, model="second", index=made.index[::-1] + 1000)
     shipped(monkeypatch, first=made, second=other)
     return tab, other
+
+
+def with_own(tab: Atlas, made: LatentMap, room: Path) -> str:
+    """The name of a map of somebody's own pictures that the tab has, with the places of another."""
+    for kind in ("npz", "parquet"):
+        (room / f"map.{kind}").write_text(kind)
+    images = pictures_of("shapes3d", range(COUNT))
+    own = OwnMap(replace(made, data=OWN, index=np.arange(COUNT)), tuple(f"{i}.png" for i in range(COUNT)),
+                 tuple(png(torch.from_numpy(image).permute(2, 0, 1)) for image in images), f"{COUNT} pictures.")
+    return f"own:{tab.own._keep(own, room)}"
 
 
 def event(**data) -> SimpleNamespace:
@@ -183,6 +197,17 @@ def test_the_map_is_saved_as_a_figure_that_needs_nothing_else(tab, sessions, col
     assert colour is None or colour in text
     with pytest.raises(gr.Error, match="no map"):
         tab.save("second", "flat", "groups")
+
+
+def test_figures_lie_where_nobody_can_guess_and_go_with_an_own_map(tab, made, tmp_path):
+    own = with_own(tab, made, tmp_path)
+    shipped, again, mine = (Path(tab.save(name, "flat", None)) for name in ("first", "first", own))
+    assert shipped.parent != again.parent and all(len(path.parent.name) == 32 for path in (shipped, again, mine))
+    assert mine.name == "map-first-own-2d.html"
+    token = own.removeprefix("own:")
+    assert [Path(path).name for path in tab.own.files(token)] == ["map-first.npz", "map-first.parquet"]
+    tab.own._forget(token)
+    assert not mine.exists() and shipped.exists()
 
 
 @pytest.mark.parametrize("index", [-1, COUNT, 1.5, True, "1", None])
