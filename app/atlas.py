@@ -88,8 +88,8 @@ class Atlas:
             None, file, None, js=SAVE, **PRIVATE)
         choose, chosen, stop, outputs = made
         for button in (choose, chosen):
-            button.upload(self.make, [button, picker, self.part], [*outputs, token], concurrency_limit=None,
-                          **PRIVATE).then(self.show_own, asked, shown, **options)
+            button.upload(self.make, [button, picker, self.part], [*outputs, token], concurrency_limit=None, **PRIVATE)
+        token.change(self.show_own, asked, shown, **options)
         stop.click(self.stop, None, None, **PRIVATE)
 
     def _own(self) -> tuple:
@@ -135,7 +135,7 @@ class Atlas:
                     {"maps": []}]
 
     def show_own(self, model: str, dims: str, part: str, rival: str, token: str) -> list[Any]:
-        """The map just made, if one was."""
+        """The map just made, if it is still there."""
         try:
             return self.show(self.own.get(token).made.model, dims, f"own:{token}", ALONE, token)
         except Refusal:
@@ -144,7 +144,8 @@ class Atlas:
     async def make(
         self, files: list[str] | None, model: str, part: str, request: gr.Request
     ) -> AsyncIterator[list[Any]]:
-        """Make a map of files by the part of the code that is shown; tell how far it is."""
+        """Make a map of files by the part of the code that is shown; tell how far it is. Until it is made, and if it is
+        not, the one made before stays and can be downloaded."""
         try:
             by = self.find(part).made.part
         except Refusal:  # the model has no map yet
@@ -156,9 +157,11 @@ class Atlas:
             said = news.words
             bar = "" if news.ended else (f"<progress max='100' value='{100 * news.share:.0f}' aria-label='Share of the "
                                          f"map that is made'></progress> {100 * news.share:.0f} %")
-            links = self.own.files(news.token) if news.token else [None, None]
-            npz, parquet = (gr.DownloadButton(value=path, visible=path is not None) for path in links)
-            yield [bar, words, gr.Button(visible=not news.ended), npz, parquet, news.token]
+            result = [gr.skip()] * 3
+            if news.token:
+                result = [*(gr.DownloadButton(value=path, visible=True) for path in self.own.files(news.token)),
+                          news.token]
+            yield [bar, words, gr.Button(visible=not news.ended), *result]
 
     def stop(self, request: gr.Request) -> None:
         """End the job of this page."""

@@ -1,6 +1,8 @@
 """The tab "Map" without a browser: what its events answer, and what it says when there is no map."""
 
+import asyncio
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +18,7 @@ from app import maps
 from app.atlas import ALONE, Atlas, thumbs
 from app.explore import Explore
 from app.maps import Finder, found_colours
+from app.own_maps import News
 from engine import LatentMap, Name, OwnMap, Refusal, pictures_of
 from engine.latent_place import OWN
 from engine.make_own_map import png
@@ -208,6 +211,28 @@ def test_figures_lie_where_nobody_can_guess_and_go_with_an_own_map(tab, made, tm
     assert [Path(path).name for path in tab.own.files(token)] == ["map-first.npz", "map-first.parquet"]
     tab.own._forget(token)
     assert not mine.exists() and shipped.exists()
+
+
+def test_an_own_map_is_not_lost_until_the_next_one_is_made(tab, made, tmp_path, monkeypatch):
+    token = with_own(tab, made, tmp_path).removeprefix("own:")
+
+    async def make(*asked):
+        yield News(0.5, "working")
+        yield News(0.0, "Cancelled.", "", True)
+        yield News(1.0, "The map is made.", token, True)
+
+    async def told():
+        return [answer async for answer in tab.make([], "first", "first", SimpleNamespace(session_hash="page"))]
+
+    monkeypatch.setattr(tab.own, "make", make)
+    with ThreadPoolExecutor(1) as pool:  # a thread of its own: Playwright's loop may run in ours
+        working, cancelled, done = pool.submit(asyncio.run, told()).result()
+    assert working[3:] == cancelled[3:] == [gr.skip()] * 3 and working[2].visible and not cancelled[2].visible
+    assert [Path(button.value["path"]).suffix for button in done[3:5]] == [".npz", ".parquet"] and done[5] == token
+    shown, *_, parts, _, _ = tab.show_own("second", "flat", "second", ALONE, token)
+    assert shown["count"] == COUNT and parts.value == f"own:{token}"
+    tab.own._forget(token)
+    assert tab.show_own("second", "flat", "second", ALONE, token) == [gr.skip()] * 7
 
 
 @pytest.mark.parametrize("index", [-1, COUNT, 1.5, True, "1", None])

@@ -171,6 +171,9 @@ def test_own_pictures_become_a_map_that_leads_to_the_sliders_and_is_downloaded(a
         saved.value.save_as(tmp_path / f"map.{name}")
     table = parquet.read_table(tmp_path / "map.parquet")
     assert table.num_rows == 80 and {"x", "y", "code", "file_name", "image"} <= set(table.column_names)
+    atlas.locator("#atlas-own input[type=file]").first.set_input_files(tmp_path / "0.png")
+    expect(atlas.locator("#atlas-words")).to_contain_text("at least 60", timeout=WAIT)
+    expect(atlas.get_by_role("button", name="Download npz")).to_be_visible()  # what was made before is still there
     with np.load(tmp_path / "map.npz", allow_pickle=False) as held:
         assert held["x"].tolist() == table["x"].to_pylist()
     atlas.mouse.move(*place(atlas, 3))
