@@ -1,7 +1,8 @@
 """The tab "Map": the latent space of a model as a map, and a way from every point back to the sliders."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,15 @@ SAVE = """(file) => {
   link.click();
 }"""
 COLUMNS = 8           # of a sheet of pictures
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Around an event: what is refused, as a map that is gone, is said on the page in its sentence."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise gr.Error(str(refusal), print_exception=False) from None
 
 
 class Atlas:
@@ -167,12 +177,10 @@ class Atlas:
         """End the job of this page."""
         self.own.cancel(request.session_hash)
 
+    @said()
     def save(self, name: str, dims: str, colour: str) -> str:
         """A plotly figure of the map in the colour shown, as one HTML file that needs nothing else."""
-        try:
-            found = self.find(name)
-        except Refusal as refusal:
-            raise gr.Error(str(refusal), print_exception=False) from None
+        found = self.find(name)
         values = {c.name: c.values for c in found_colours(found)}.get(colour)
         figure = figure_of(found.made, colour or "", DIMS.get(dims, 2), values)
         called = f"{found.known.name}-own" if found.own else name
@@ -181,15 +189,14 @@ class Atlas:
         figure.write_html(path, include_plotlyjs=True)
         return str(path)
 
+    @said()
     def open(self, name: str, event: gr.EventData) -> list[Any]:
         """Take the picture of a point to the sliders."""
-        try:
-            found = self.find(name)
-            base = found.base(self.sessions, _whole(event.index, len(found.made.index)))
-            return [gr.Tabs(selected=self.home), *self.explore.turn(found.made.model, base)]
-        except Refusal as refusal:
-            raise gr.Error(str(refusal), print_exception=False) from None
+        found = self.find(name)
+        base = found.base(self.sessions, _whole(event.index, len(found.made.index)))
+        return [gr.Tabs(selected=self.home), *self.explore.turn(found.made.model, base)]
 
+    @said()
     def draw(self, name: str, event: gr.EventData) -> str:
         """What the model draws at an empty place, from the codes around it."""
         found = self.find(name)
@@ -203,6 +210,7 @@ class Atlas:
             else "Between the points: drawn from the codes of the nearest four."
         return f"<h3>Drawn here</h3>{_img(image, 'What the model draws at this place')}<p>{words}</p>"
 
+    @said()
     def redraw(self, name: str, rival: str, event: gr.EventData) -> str:
         """A point of the rival's map: its picture, and what each of the two models makes of it."""
         own, theirs = self.find(name), self.find(rival)
@@ -215,6 +223,7 @@ class Atlas:
         return (f"<h3>The picture{titles}</h3>{drawings}<p>Encoded and drawn again. Click the same point on the left "
                 "to take it to the sliders.</p>")
 
+    @said()
     def describe(self, name: str, event: gr.EventData) -> str:
         """What sets the points inside the lasso apart, and some of their pictures."""
         found = self.find(name)

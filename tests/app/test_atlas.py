@@ -18,7 +18,7 @@ from app import maps
 from app.atlas import ALONE, Atlas, thumbs
 from app.explore import Explore
 from app.maps import Finder, found_colours
-from app.own_maps import News
+from app.own_maps import GONE, News
 from engine import LatentMap, Name, OwnMap, Refusal, pictures_of
 from engine.latent_place import OWN
 from engine.make_own_map import png
@@ -172,7 +172,7 @@ def test_a_click_on_the_other_map_shows_what_both_models_make_of_the_picture(two
     for part, model in ((1, "first"), (2, "second")):
         again = sessions.engine.decode(model, sessions.engine.encode(model, image).get()).get()[0]
         assert np.abs(sheet[:, 64 * part:64 * (part + 1)].astype(int) - again).mean() < 6
-    with pytest.raises(Refusal, match="no point"):
+    with pytest.raises(gr.Error, match="no point"):
         tab.redraw("first", "second", event(index=COUNT))
 
 
@@ -233,6 +233,16 @@ def test_an_own_map_is_not_lost_until_the_next_one_is_made(tab, made, tmp_path, 
     assert shown["count"] == COUNT and parts.value == f"own:{token}"
     tab.own._forget(token)
     assert tab.show_own("second", "flat", "second", ALONE, token) == [gr.skip()] * 7
+
+
+def test_every_event_says_in_a_sentence_that_an_own_map_is_gone(tab):
+    point, heap = event(index=0, x=0.5, y=0.5), event(indices=[0], total=1)
+    for ask in (lambda name: tab.open(name, point), lambda name: tab.draw(name, point),
+                lambda name: tab.redraw(name, "first", point), lambda name: tab.redraw("first", name, point),
+                lambda name: tab.describe(name, heap), lambda name: tab.save(name, "flat", None)):
+        with pytest.raises(gr.Error) as error:
+            ask("own:" + "0" * 32)
+        assert error.value.message == GONE and not error.value.print_exception
 
 
 @pytest.mark.parametrize("index", [-1, COUNT, 1.5, True, "1", None])
