@@ -92,7 +92,7 @@ class Atlas:
         for cloud_, name in ((self.cloud, self.part), (self.other, self.rival)):
             cloud_.input(self.describe, name, self.side, trigger_mode="always_last", **PRIVATE)
             cloud_.click(self.draw, name, self.side, trigger_mode="always_last", **PRIVATE)
-        self.cloud.select(self.open, self.part, [tabs, *explore.outputs], **PRIVATE)
+        self.cloud.select(self.open, [self.part, picker], [tabs, *explore.outputs, picker], **PRIVATE)
         self.other.select(self.redraw, [self.part, self.rival], self.side, trigger_mode="always_last", **PRIVATE)
         figure.click(self.save, [self.part, dims, colour], file, js=SHOWN_COLOUR, **options).success(
             None, file, None, js=SAVE, **PRIVATE)
@@ -190,11 +190,13 @@ class Atlas:
         return str(path)
 
     @said()
-    def open(self, name: str, event: gr.EventData) -> list[Any]:
-        """Take the picture of a point to the sliders."""
+    def open(self, name: str, model: str, event: gr.EventData) -> list[Any]:
+        """Take the picture of a point to the sliders, and the page to the model of the map: `model` is the one picked
+        now."""
         found = self.find(name)
         base = found.base(self.sessions, _whole(event.index, len(found.made.index)))
-        return [gr.Tabs(selected=self.home), *self.explore.turn(found.made.model, base)]
+        shown = self.explore.turn(found.made.model, base, moved=found.made.model != model)
+        return [gr.Tabs(selected=self.home), *shown, found.made.model]
 
     @said()
     def draw(self, name: str, event: gr.EventData) -> str:

@@ -111,10 +111,20 @@ def test_without_a_map_the_command_that_makes_one_is_told(tab):
 
 
 def test_a_click_takes_the_picture_of_the_point_to_the_sliders(tab, sessions):
-    tabs, view, *_ = tab.open("first", event(index=7))
+    tabs, view, *rest, model = tab.open("first", "first", event(index=7))
+    assert model == "first" and rest[:3] == [gr.skip()] * 3  # what is said of the model is said already
     assert tabs.selected == "explore" and view["base"] == "picture:7000" and view["factors"]
     code = sessions.engine.encode("first", pictures_of("shapes3d", [7000])).get()[0]
     assert np.array_equal(sessions.code("first", "picture:7000"), code)
+
+
+def test_a_click_on_a_map_of_another_model_takes_the_page_to_that_model(tab, sessions, made, tmp_path):
+    own = with_own(tab, made, tmp_path)
+    answer = tab.open(own, "second", event(index=7))
+    _, view, samples, caption, evidence, *_, model = answer
+    assert len(answer) == len(tab.explore.outputs) + 2 and model == view["model"] == "first"
+    assert view["base"] == sessions.keep(pictures_of("shapes3d", [7])[0])
+    assert gr.skip() not in (samples, caption, evidence) and sessions.engine.model("first").title in caption
 
 
 def test_two_maps_of_one_data_set_share_the_pointer_by_picture_number(two, made):
@@ -237,7 +247,7 @@ def test_an_own_map_is_not_lost_until_the_next_one_is_made(tab, made, tmp_path, 
 
 def test_every_event_says_in_a_sentence_that_an_own_map_is_gone(tab):
     point, heap = event(index=0, x=0.5, y=0.5), event(indices=[0], total=1)
-    for ask in (lambda name: tab.open(name, point), lambda name: tab.draw(name, point),
+    for ask in (lambda name: tab.open(name, "first", point), lambda name: tab.draw(name, point),
                 lambda name: tab.redraw(name, "first", point), lambda name: tab.redraw("first", name, point),
                 lambda name: tab.describe(name, heap), lambda name: tab.save(name, "flat", None)):
         with pytest.raises(gr.Error) as error:
@@ -248,7 +258,7 @@ def test_every_event_says_in_a_sentence_that_an_own_map_is_gone(tab):
 @pytest.mark.parametrize("index", [-1, COUNT, 1.5, True, "1", None])
 def test_a_point_that_is_none_is_refused(tab, index):
     with pytest.raises(gr.Error, match="no point of this map"):
-        tab.open("first", event(index=index))
+        tab.open("first", "first", event(index=index))
     assert "no point" in thumbs(tab.find)({"key": "first/2", "index": index})["error"]
 
 
