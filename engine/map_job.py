@@ -56,7 +56,7 @@ class MapJob:
         paths = map(os.path.abspath, (model, pictures, out))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "engine.make_own_map", *paths, "--part", part], cwd=ROOT,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=os.environ | single,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace", env=os.environ | single,
         )
         self._timer = threading.Timer(longest, self.cancel, ["It took too long and was stopped; try fewer pictures."])
         self._timer.daemon = True
@@ -77,18 +77,29 @@ class MapJob:
 
     def _listen(self) -> None:
         ended = False
-        for line in self._process.stdout:
-            news = json.loads(line)
-            self.share, self.what = news.get("share", self.share), news.get("what", self.what)
-            self.read |= news.get("read", False)
-            self.refusal = self.refusal or news.get("refusal", "")
-            ended |= news.get("ended", False)
-        self._process.stdout.close()
-        self._process.wait()
-        self._timer.cancel()
-        if not ended and not self.refusal:  # killed, by the system for want of memory as a rule
-            self.refusal = "The map could not be made: its process ended early."
-        self.read = self.done = True
+        try:
+            for line in self._process.stdout:
+                news = told(line)
+                self.share, self.what = news.get("share", self.share), news.get("what", self.what)
+                self.read |= news.get("read", False)
+                self.refusal = self.refusal or news.get("refusal", "")
+                ended |= news.get("ended", False)
+        finally:  # whatever was said: a job that never ends would hold up all others
+            self._process.stdout.close()
+            self._process.wait()
+            self._timer.cancel()
+            if not ended and not self.refusal:  # killed, by the system for want of memory as a rule
+                self.refusal = "The map could not be made: its process ended early."
+            self.read = self.done = True
+
+
+def told(line: str) -> dict:
+    """What a line of the process says; nothing if it is no JSON object: libraries print there what they like."""
+    try:
+        news = json.loads(line)
+    except ValueError:
+        return {}
+    return news if isinstance(news, dict) else {}
 
 
 def opened(path: Path) -> OwnMap:

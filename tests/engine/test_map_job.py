@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from engine import MapJob, Refusal, checkpoint
+from engine import MapJob, Refusal, checkpoint, map_job
 from engine.files import Damaged
 from engine.latent_map import encoded
 from engine.latent_place import OWN
@@ -101,6 +101,36 @@ def test_the_process_says_why_there_is_no_map(models, tmp_path):
     assert job.refusal == "A map needs at least 60 pictures; these are 5." and job.read
     with pytest.raises(Refusal, match="at least 60"):
         job.result()
+
+
+@pytest.fixture
+def says(tmp_path, monkeypatch):
+    """Starts a job whose process prints some bytes, and nothing else."""
+    def start(printed: bytes) -> MapJob:
+        (tmp_path / "engine").mkdir()
+        (tmp_path / "engine" / "__init__.py").touch()
+        (tmp_path / "engine" / "make_own_map.py").write_text(f"import sys; sys.stdout.buffer.write({printed!r})")
+        monkeypatch.setattr(map_job, "ROOT", tmp_path)
+        return MapJob(tmp_path, tmp_path, tmp_path)
+
+    return start
+
+
+def test_lines_that_are_no_news_are_passed_over(says):
+    job = says(b'a library says hello\n3\n\xff\n\n{"share": 0.5, "what": "working"}\n{"ended": true}\n')
+    until(lambda: job.done, "the end of the job", 30)
+    assert (job.share, job.what, job.refusal) == (0.5, "working", "")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_job_ends_also_if_its_news_cannot_be_followed(says, monkeypatch):
+    def fail(line):
+        raise MemoryError
+
+    monkeypatch.setattr(map_job, "told", fail)
+    job = says(b"{}\n")
+    until(lambda: job.done, "the end of the job", 30)
+    assert job.read and "ended early" in job.refusal and job._process.poll() is not None
 
 
 @pytest.mark.parametrize("late", [False, True])
