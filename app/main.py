@@ -109,4 +109,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(str(error))
     print(f"Unravel is at {url}", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
-    page.block_thread()
+    try:
+        page.block_thread()
+    finally:
+        page.close(verbose=False)  # Gradio deletes what was uploaded
+        engine.close()

@@ -12,8 +12,11 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
+import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +56,9 @@ class OwnMaps:
         self._made: OrderedDict[str, OwnMap] = OrderedDict()
         self._jobs: dict[str, MapJob | None] = {}  # by page; None while it waits for its turn
         self._cancelled: set[str] = set()
+        weakref.finalize(self, removed, downloads, self._made)  # results go with the server
+        cleared(downloads)
+        after(LIFE, cleared, downloads)  # what was too young yet
 
     def get(self, token: str) -> OwnMap:
         """What was made under a token; raises Refusal if it is not there any more."""
@@ -81,7 +87,8 @@ class OwnMaps:
     async def make(self, files: list[str] | None, model: str, part: str, page: str) -> AsyncIterator[News]:
         """Read files, make the map by `part` of a model's code, tell how far it is, and keep the result. Whatever goes
         wrong ends as a sentence. If nobody listens any more, the job ends."""
-        room = Path(tempfile.mkdtemp(prefix="unravel-map-"))
+        held = tempfile.TemporaryDirectory(prefix="unravel-map-", ignore_cleanup_errors=True)  # goes with the server
+        room = Path(held.name)
         entered = False  # a call that was refused has no job: the one of its page is another's
         try:
             pictures = collected(files or [], room)
@@ -107,7 +114,7 @@ class OwnMaps:
         finally:
             if entered and (job := self._jobs.pop(page)):
                 job.cancel(STOPPED)
-            shutil.rmtree(room, ignore_errors=True)
+            held.cleanup()
 
     def _keep(self, made: OwnMap, room: Path) -> str:
         token = secrets.token_hex(16)
@@ -118,14 +125,34 @@ class OwnMaps:
             shutil.move(path, folder / f"map-{made.made.model}{path.suffix}")
         for old in list(self._made)[:-KEPT]:
             self._forget(old)
-        ended = threading.Timer(LIFE, self._forget, [token])
-        ended.daemon = True
-        ended.start()
+        after(LIFE, self._forget, token)
         return token
 
     def _forget(self, token: str) -> None:
         self._made.pop(token, None)
-        shutil.rmtree(self.downloads / token, ignore_errors=True)
+        removed(self.downloads, [token])
+
+
+def after(seconds: float, act: Callable[..., None], *given: object) -> None:
+    """Do something later, if the server still runs then."""
+    timer = threading.Timer(seconds, act, given)
+    timer.daemon = True
+    timer.start()
+
+
+def removed(downloads: Path, tokens: Iterable[str]) -> None:
+    """Delete the downloads of maps."""
+    for token in tokens:
+        shutil.rmtree(downloads / token, ignore_errors=True)
+
+
+def cleared(downloads: Path) -> None:
+    """Delete what a server that did not end well has left in its downloads: whatever is older than a result becomes,
+    as other servers that run now may use the same folder."""
+    for path in downloads.glob("*"):
+        with suppress(FileNotFoundError):  # another was quicker
+            if path.stat().st_mtime < time.time() - LIFE:
+                discard(path)
 
 
 def collected(paths: list[str], room: Path) -> Path:

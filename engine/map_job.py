@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -58,6 +59,7 @@ class MapJob:
             [sys.executable, "-m", "engine.make_own_map", *paths, "--part", part], cwd=ROOT,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace", env=os.environ | single,
         )
+        weakref.finalize(self, killed, self._process)  # if the server ends before it
         self._timer = threading.Timer(longest, self.cancel, ["It took too long and was stopped; try fewer pictures."])
         self._timer.daemon = True
         self._timer.start()
@@ -91,6 +93,12 @@ class MapJob:
             if not ended and not self.refusal:  # killed, by the system for want of memory as a rule
                 self.refusal = "The map could not be made: its process ended early."
             self.read = self.done = True
+
+
+def killed(process: subprocess.Popen) -> None:
+    """End a process now, and be sure that it writes no more."""
+    process.kill()
+    process.wait()
 
 
 def told(line: str) -> dict:

@@ -195,12 +195,17 @@ class Engine:
         return edits.draw(known.factors, torch.tensor(known.mean), seed).numpy()
 
     def warm_up(self) -> None:
-        """Run every model once at the page's shapes, so that nobody waits for a first call."""
-        for name, known in self.models.items():
-            for rows in GRAPHED if self.device.type == "cuda" else (1, GRAPHED[-1]):
-                self.decode(name, np.repeat(known.mean[None], rows, 0)).get()
-            if known.ways[1]:
-                self.refine(name, known.mean[None]).get()
+        """Run every model once at the page's shapes, so that nobody waits for a first call. It stops if the engine is
+        closed."""
+        try:
+            for name, known in self.models.items():
+                for rows in GRAPHED if self.device.type == "cuda" else (1, GRAPHED[-1]):
+                    self.decode(name, np.repeat(known.mean[None], rows, 0)).get()
+                if known.ways[1]:
+                    self.refine(name, known.mean[None]).get()
+        except Refusal:
+            if not self._closed:
+                raise
 
     def close(self) -> None:
         """Stop the worker after what it is doing."""

@@ -53,6 +53,11 @@ class Served:
         self._process.kill()
         self._process.wait()
 
+    def stop(self) -> int:
+        """End the process as a service manager does; returns its exit status."""
+        self._process.terminate()
+        return self._process.wait(60)
+
     def _answers(self) -> bool:
         assert self._process.poll() is None, f"the server ended: {self.log.read_text()}"
         try:

@@ -15,8 +15,9 @@ from app.main import build, launch_settings, logins, main
 from app.session import OPENING
 from app.theme import CSS, ICON
 from engine import MODELS, Engine, Refusal
+from engine.make_own_map import png
 from tests.serving import ROOT, Served, in_loop
-from tests.tiny import save_tiny
+from tests.tiny import noise, save_tiny
 
 
 @pytest.fixture
@@ -175,6 +176,32 @@ def test_other_sites_cannot_use_the_page(address):
 def test_page_is_served_without_monitoring_and_analytics(address):
     assert httpx.get(f"{address}config").json()["analytics_enabled"] is False
     assert httpx.get(f"{address}monitoring").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("said", ["<progress", "The map is made."])
+def test_a_server_that_is_stopped_leaves_nothing_of_its_users(models, tmp_path, said):
+    system, cache = tmp_path / "system", tmp_path / "cache"
+    system.mkdir()
+    served = Served("--models", models, log=tmp_path / "log", TMPDIR=str(system), GRADIO_TEMP_DIR=str(cache))
+    try:
+        with httpx.Client(base_url=served.url, timeout=60) as browser:
+            files = [("files", (f"{i}.png", png(noise(1, seed=i)[0]))) for i in range(60)]
+            paths = browser.post("/gradio_api/upload", files=files).json()
+            pictures = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+            config = browser.get("/config").json()
+            button = next(c["id"] for c in config["components"] if c["props"].get("elem_id") == "atlas-files")
+            event = next(d["id"] for d in config["dependencies"] if [button, "upload"] in d["targets"])
+            asked = {"data": [pictures, "first", "first"], "fn_index": event, "session_hash": "page"}
+            assert browser.post("/gradio_api/queue/join", json=asked).status_code == 200
+            with browser.stream("GET", "/gradio_api/queue/data", params={"session_hash": "page"}) as told:
+                assert any(said in line for line in told.iter_lines())
+                assert list(system.glob("unravel-map-*")) or list(cache.glob("maps/*/map-first.npz"))
+                assert served.stop() == 0
+        assert not list(system.iterdir()) and not list(cache.glob("maps/*"))
+        assert not any(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+        assert "Traceback" not in served.log.read_text()
+    finally:
+        served.kill()
 
 
 def test_environment_opens_the_port_and_a_login_closes_every_door(models, tmp_path):

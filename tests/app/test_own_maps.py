@@ -1,6 +1,7 @@
 """Maps of users' own pictures, without the work: what is taken, who waits, who is told what, and what is left."""
 
 import asyncio
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -208,6 +209,17 @@ def test_all_pictures_are_taken_once_whatever_their_names_and_the_disk(tmp_path,
     taken = [path.read_bytes() for path in folder.iterdir()]
     assert len(taken) == 62 and {b"60", b"61", b"picture"} == set(taken)
     assert all(path.stat().st_nlink == 1 + links for path in folder.iterdir())
+
+
+def test_what_an_earlier_server_left_is_cleared_and_what_another_may_need_is_not(engine, tmp_path):
+    for name in ("old", "young"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "map-first.npz").touch()
+    (tmp_path / "map-first-2d.html").touch()
+    for name in ("old", "map-first-2d.html"):
+        os.utime(tmp_path / name, (0, 0))
+    OwnMaps(engine, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["young"]
 
 
 def test_a_result_is_gone_after_its_time(own, tmp_path, monkeypatch):

@@ -1,6 +1,9 @@
 """A map of somebody's own pictures: what comes out of it, what is refused, and that it can be stopped."""
 
 import json
+import os
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from engine.latent_map import encoded
 from engine.latent_place import OWN
 from engine.make_own_map import work
 from engine.map_job import FILES, opened
-from tests.serving import until
+from tests.serving import ROOT, until
 from tests.tiny import noise
 
 COUNT = 70
@@ -103,13 +106,18 @@ def test_the_process_says_why_there_is_no_map(models, tmp_path):
         job.result()
 
 
+def stand_in(folder: Path, code: str) -> None:
+    """Code for the process of a job whose root is `folder`."""
+    (folder / "engine").mkdir()
+    (folder / "engine" / "__init__.py").touch()
+    (folder / "engine" / "make_own_map.py").write_text(code)
+
+
 @pytest.fixture
 def says(tmp_path, monkeypatch):
     """Starts a job whose process prints some bytes, and nothing else."""
     def start(printed: bytes) -> MapJob:
-        (tmp_path / "engine").mkdir()
-        (tmp_path / "engine" / "__init__.py").touch()
-        (tmp_path / "engine" / "make_own_map.py").write_text(f"import sys; sys.stdout.buffer.write({printed!r})")
+        stand_in(tmp_path, f"import sys; sys.stdout.buffer.write({printed!r})")
         monkeypatch.setattr(map_job, "ROOT", tmp_path)
         return MapJob(tmp_path, tmp_path, tmp_path)
 
@@ -131,6 +139,15 @@ def test_a_job_ends_also_if_its_news_cannot_be_followed(says, monkeypatch):
     job = says(b"{}\n")
     until(lambda: job.done, "the end of the job", 30)
     assert job.read and "ended early" in job.refusal and job._process.poll() is not None
+
+
+def test_the_process_of_a_job_ends_with_the_server(tmp_path):
+    stand_in(tmp_path, "import time; time.sleep(60)")
+    server = (f"from pathlib import Path; from engine import map_job; map_job.ROOT = Path({str(tmp_path)!r});"
+              "job = map_job.MapJob(Path(), Path(), Path()); print(job._process.pid); raise SystemExit")
+    ended = subprocess.run([sys.executable, "-c", server], cwd=ROOT, capture_output=True, text=True, check=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)
 
 
 @pytest.mark.parametrize("late", [False, True])

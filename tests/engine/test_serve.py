@@ -566,6 +566,17 @@ def test_warming_up_runs_every_model(fresh, monkeypatch):
     assert seen == [(name, rows) for name in NAMES for rows in (1, 99)]
 
 
+def test_warming_up_stops_when_the_engine_is_closed_and_else_says_what_is_wrong(fresh, monkeypatch):
+    def fail(batch):
+        raise RuntimeError
+
+    monkeypatch.setattr(fresh, "_compute", fail)
+    with pytest.raises(Refusal, match="could not answer"):
+        fresh.warm_up()
+    fresh.close()
+    fresh.warm_up()
+
+
 def test_a_model_with_a_slow_way_is_warmed_up_both_ways(divided, monkeypatch):
     seen, compute = [], divided._compute
     monkeypatch.setattr(
