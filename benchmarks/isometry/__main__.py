@@ -5,7 +5,7 @@ ICA; autoencoders of the same nets, plain, implicitly rank-minimising, variation
 term, with ICA after training; and the spectral coordinates distilled into a net, with pictures it never saw.
 Some manifolds also with Gaussian factors and with an isometry broken on purpose. Labels are used to score.
 
-Writes isometry.json and isometry.md beside this package, the figure assets/isometry/figure.png with the nets'
+Writes isometry.json and isometry.md beside this package, the figure assets/isometry/figure.webp with the nets'
 codes for the page beside it, and under --out every code that was scored and a model folder of each distilled
 net. Stop it at any moment; the same command goes on, and several runs may share the manifolds among them. The
 nets want a GPU; --nets without a name leaves them out, for a CPU.
@@ -26,7 +26,7 @@ from engine.files import write_atomically
 from engine.train import chosen_device
 
 RESULTS = Path(__file__).parents[1] / "isometry.json"
-FIGURE = Path(__file__).parents[2] / "assets" / "isometry" / "figure.png"
+FIGURE = Path(__file__).parents[2] / "assets" / "isometry" / "figure.webp"
 
 
 @dataclass(frozen=True)

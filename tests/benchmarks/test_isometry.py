@@ -23,7 +23,7 @@ def options(tmp_path_factory):
     folder = tmp_path_factory.mktemp("isometry")
     return isometry.Options(
         manifolds=("disc-hue",), nets=NETS, seeds=(0,), steps=2, count=300, samples=1, device="cpu",
-        out=folder / "out", results=folder / "isometry.json", figure=folder / "figure" / "figure.png",
+        out=folder / "out", results=folder / "isometry.json", figure=folder / "figure" / "figure.webp",
     )
 
 
@@ -84,7 +84,7 @@ def test_the_figure_shows_the_planes(done):
     store = Store(done.results, done.out)
     assert store.codes("disc-hue/AE")["AE"].shape == (300, 2)
     assert store.codes("disc-hue/spectral")["factors"].shape[0] <= KEPT
-    read_verified(done.figure.parent, "figure.png")
+    read_verified(done.figure.parent, "figure.webp")
     with Image.open(done.figure) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50 and pixels[-1, -1].tolist() == [255, 255, 255]
@@ -127,7 +127,7 @@ def test_colours_tell_both_factors():
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):
-    figure.write(tmp_path / "figure.png", Store(tmp_path / "none.json", tmp_path), ["disc-hue"])
+    figure.write(tmp_path / "figure.webp", Store(tmp_path / "none.json", tmp_path), ["disc-hue"])
     assert not list(tmp_path.iterdir())
 
 
