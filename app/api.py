@@ -4,6 +4,7 @@ A picture is named by its base: "gallery:3", "seed:42", or what /encode answers 
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,7 +34,7 @@ class Api:
             {
                 "name": model.name,
                 "method": model.method,
-                "data": model.data,
+                "data": Path(model.data).name,  # of a path on the server, no more
                 "factors": [
                     {"name": f.name, "low": f.low, "high": f.high, "rank": f.rank} for f in sliders(model)
                 ],

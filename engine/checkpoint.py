@@ -46,7 +46,10 @@ def save(
         "mean": mean.tolist(),
         "figures": figures,
     }
-    write_atomically(folder / "model.safetensors", safetensors.torch.save(weights))
+    path, content = folder / "model.safetensors", safetensors.torch.save(weights)
+    if not path.exists() or path.read_bytes() != content:
+        (folder / METRICS).unlink(missing_ok=True)  # scores of other weights
+    write_atomically(path, content)
     write_atomically(folder / "config.json", json.dumps(config, indent=1).encode() + b"\n")
     write_atomically(folder / "factors.json", factors.dumps(table).encode() + b"\n")
     write_atomically(folder / "card.md", card.encode())

@@ -55,9 +55,10 @@ def matrix(
     of `contents` with the style of the j-th of `styles`. N * M is MAX_ROWS at most."""
     try:
         parts = style(engine, model, names)
-        codes = swaps.matrix(engine.codes(model, contents), engine.codes(model, styles), parts)
-        if codes[..., 0].numel() > MAX_ROWS:
+        rows, columns = engine.codes(model, contents), engine.codes(model, styles)
+        if len(rows) * len(columns) > MAX_ROWS:
             raise Refusal(f"A matrix has {MAX_ROWS} pictures at most.")
+        codes = swaps.matrix(rows, columns, parts)
     except Refusal as refusal:
         return Answer(0, error=str(refusal))
     answer = engine.perform(model, "decode", codes.flatten(0, 1), lane)

@@ -45,7 +45,7 @@ def export(
     figures = {k: round(v, 4) for k, v in figures.items()}
 
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    checkpoint.save(folder, model, table, codes.mean(0), dataset.name,
+    checkpoint.save(folder, model, table, codes.mean(0), dataset.path or dataset.name,
                     card(model, dataset, options, command, seed, log, figures, machine), figures)
     return folder
 

@@ -70,8 +70,9 @@ class Factor:
 
     def way(self, before: Angle, after: Angle) -> Angle:
         """From one position to another, or from some to others, in shares of the range: the shorter way round if the
-        factor is closed."""
-        return (wrapped(after - before) if self.closed else after - before) / (self.high - self.low)
+        factor is closed. A factor without a range goes no way."""
+        way = wrapped(after - before) if self.closed else after - before
+        return way / (self.high - self.low) if self.high > self.low else 0 * way
 
     def between(self, a: Tensor, b: Tensor, share: float) -> Tensor:
         """Positions (B,) at a share of the way from those of codes a (B, D) to those of b."""

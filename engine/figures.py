@@ -53,6 +53,9 @@ def sheet(
     if type(columns) is not int or columns < 2 or not 1 <= len(factors) * columns <= MAX_ROWS:
         raise Refusal(f"A sheet has 2 columns or more, and at most {MAX_ROWS} pictures.")
     known, called = [engine.factor(model, name) for name in factors], engine.model(model).names
+    flat = [f.name for f in known if f.low >= f.high]
+    if flat:
+        raise Refusal(f"{flat[0]} of {model} changes nothing, and has no range to be drawn along.")
     row = engine.codes(model, [code])
     tiles = engine.films(model, code, list(factors), columns, lane).get()
     given = names or {}

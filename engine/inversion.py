@@ -70,15 +70,17 @@ def closer(engine: Engine, model: str, image: np.ndarray, steps: int = STEPS) ->
     rows = engine.images(np.asarray(image)[None])
     search = None
 
-    def work(net: Method, given: Tensor) -> Tensor:
+    def begun(net: Method, given: Tensor) -> Search:
         nonlocal search
-        if search is None:
-            search = Search(net, seen(net, given))
-        search.step()
+        search = search or Search(net, seen(net, given))
+        return search
+
+    def work(net: Method, given: Tensor) -> Tensor:
+        begun(net, given).step()
         return search.best
 
     def last(net: Method, given: Tensor) -> Tensor:
-        search.look()
+        begun(net, given).look()
         return search.best
 
     for _ in range(steps):

@@ -10,6 +10,7 @@ the figure is written to. plotly is imported when a figure is made: the page sta
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,8 @@ def provenance(made: LatentMap) -> dict:
 
 def titled(made: LatentMap, space: str) -> str:
     """The same in two lines."""
-    return (f"{len(made.index):,} pictures of {escape(made.data)} by their codes in {escape(made.model)} ({made.part})"
+    data = escape(Path(made.data).name)
+    return (f"{len(made.index):,} pictures of {data} by their codes in {escape(made.model)} ({made.part})"
             f"<br><sup>UMAP in {space}, trustworthiness {made.figures[f'trustworthiness {space}']:.2f}, "
             f"{100 * made.figures[f'kept {space}']:.0f} % of neighbours kept</sup>")
 

@@ -235,15 +235,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MAPS)
     options = parser.parse_args()
     for folder in options.folders or sorted(p for p in MODELS.iterdir() if p.is_dir()):
-        model, _, config = checkpoint.load(folder)
-        data = load(config["data"])
-        known = parts(model.layout())
-        for part in [options.part] if options.part else [p for p in SHIPPED if p in known]:
-            tell = lambda share, what, part=part, name=folder.name: print(  # noqa: E731
-                f"\r{name}, {part}: {100 * share:3.0f} % {what:<40}", end="", flush=True)
-            made = make(model, folder.name, data, part, options.count, progress=tell)
-            command = f"python -m engine.latent_map assets/models/{folder.name} --part {part} --count {options.count}"
-            print(f"\n{save(options.out, made, command)}  {made.figures}")
+        try:
+            chart(folder, options.part, options.count, options.out)
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+
+
+def chart(folder: Path, part: str | None, count: int, out: Path) -> None:
+    """Make and save the map of one part of a model's code, or of all that are shipped, and tell how far it is."""
+    model, _, config = checkpoint.load(folder)
+    data = load(config["data"])
+    known = parts(model.layout())
+    for chosen in [part] if part else [p for p in SHIPPED if p in known]:
+        tell = lambda share, what, chosen=chosen: print(  # noqa: E731
+            f"\r{folder.name}, {chosen}: {100 * share:3.0f} % {what:<40}", end="", flush=True)
+        made = make(model, folder.name, data, chosen, count, progress=tell)
+        command = f"python -m engine.latent_map assets/models/{folder.name} --part {chosen} --count {count}"
+        print(f"\n{save(out, made, command)}  {made.figures}")
 
 
 if __name__ == "__main__":

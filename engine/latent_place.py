@@ -13,6 +13,7 @@ import numpy as np
 OWN = "your pictures"  # the `data` of a map of pictures that are of no data set
 NEIGHBOURS = 15        # of a point, as umap-learn's default
 JUDGED = 2000          # points on which a map is judged
+LEAST = 1e-6           # distance, of standard codes
 USUAL = 0.99           # quantile of the map's own distances beyond which a code is far from all of them
 
 
@@ -86,9 +87,9 @@ class LatentMap:
 
     @cached_property
     def _usual(self) -> float:
-        """Distance of a code to its neighbours that few exceed."""
+        """Distance of a code to its neighbours that few exceed; above 0 also where pictures come in many copies."""
         some = self.codes[:JUDGED]
-        return float(np.quantile(self._tree.query(some, NEIGHBOURS + 1)[0][:, 1:].mean(1), USUAL))
+        return float(max(np.quantile(self._tree.query(some, NEIGHBOURS + 1)[0][:, 1:].mean(1), USUAL), LEAST))
 
     @cached_property
     def _gap(self) -> dict[int, float]:

@@ -244,7 +244,11 @@ def main(argv: list[str] | None = None) -> None:
     folders = parser.parse_args(argv).folders
     for folder in folders or sorted(p for p in MODELS.iterdir() if p.is_dir()):
         print(folder.name)
-        for factor, given in write(folder).items():
+        try:
+            found = write(folder)
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+        for factor, given in found.items():
             print(f"  {factor:6} {given.name:40} {given.source:8} {given.strongest:10} seen: {given.seen}", flush=True)
 
 

@@ -34,7 +34,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="model folders")
     for folder in parser.parse_args(argv).folders:
         print(folder.name)
-        for factor in factors.visible(refit(folder)):
+        try:
+            table = refit(folder)
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+        for factor in factors.visible(table):
             kind = "circle" if factor.closed else "path" if factor.path else "line"
             told = "  ".join(f"{name} {value:.3f}" for name, value in factor.evidence.items())
             print(f"  {factor.name:6} {kind:7} {told}  stops {factor.stops}", flush=True)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from engine.data import DataError, Dataset, KnownFactor, load
+from engine.files import Damaged
 from engine.serve import Refusal
 
 
@@ -17,11 +18,11 @@ def _dataset(name: str) -> Dataset:
 def _known(name: str, index: np.ndarray) -> tuple[Dataset, torch.Tensor]:
     try:
         data = _dataset(name)
-    except DataError as error:
+    except (DataError, Damaged) as error:
         raise Refusal(str(error)) from None
     numbers = torch.as_tensor(np.asarray(index, np.int64))
     if numbers.ndim != 1 or (len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(data)):
-        raise Refusal(f"The pictures of '{name}' are numbered from 0 to {len(data) - 1:,}.")
+        raise Refusal(f"The pictures of '{data.name}' are numbered from 0 to {len(data) - 1:,}.")
     return data, numbers
 
 

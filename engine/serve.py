@@ -292,6 +292,8 @@ class Engine:
         return waiting.future.result()
 
     def _serve(self) -> None:
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)  # graphs and streams are of the device that is a thread's own
         while True:
             with self._changed:
                 while not self._queue and not self._closed:
@@ -301,14 +303,14 @@ class Engine:
                         waiting.future.set_result(Answer(waiting.stamp, error=CLOSING))
                     return
                 batch = self._take()
-            begun = time.perf_counter()
+            begun, rows = time.perf_counter(), sum(len(w.rows) for w in batch)
             try:
                 value, error = self._compute(batch), ""
+                if not value.ndim or len(value) != rows:
+                    raise ValueError("an answer for each row is due")
             except Exception as failure:  # whatever went wrong, the worker must live on
                 value, error = None, f"The model could not answer ({type(failure).__name__})."
-            ended = time.perf_counter()
-            rows = sum(len(w.rows) for w in batch)
-            start = 0
+            ended, start = time.perf_counter(), 0
             for waiting in batch:
                 part = None if value is None else value[start:start + len(waiting.rows)]
                 start += len(waiting.rows)

@@ -259,9 +259,10 @@ class Trainer:
                 states = [] if changed else [
                     {k: file.get_tensor(f"{run.seed}.{k}") for k in run.tensors()} for run in self.runs
                 ]
-            for run, state in zip(self.runs, states, strict=not changed):
-                if any(state[k].shape != t.shape for k, t in run.tensors().items()):
-                    raise ValueError("its tensors have other shapes")
+            odd = {k for run, state in zip(self.runs, states, strict=not changed)
+                   for k, t in run.tensors().items() if state[k].shape != t.shape}
+            if odd - {"generator"}:
+                raise ValueError("its tensors have other shapes")
         except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{path} is damaged ({reason}); delete it to begin again.") from None
@@ -269,6 +270,8 @@ class Trainer:
             raise ValueError(
                 f"{path} was made with other options ({', '.join(changed)}); choose another --out or delete it."
             )
+        if odd:  # the random numbers of a GPU go on where there is one, and so with a CPU's
+            raise ValueError(f"{path} was saved on another kind of device; go on there, or choose another --out.")
         for run, state in zip(self.runs, states, strict=True):
             run.restore(state)
         self.step.fill_(step)
@@ -322,8 +325,12 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     if plan.save_every % plan.log_every:
         raise ValueError("--save-every must be a multiple of --log-every.")
     device = chosen_device(plan.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # where graphs are captured
     torch.backends.cudnn.benchmark = True
     dataset = load(plan.data)
+    if len(dataset) < 2:
+        raise ValueError(f"{plan.data} holds one picture; training takes two or more.")
     out = plan.out or Path("runs") / f"{cls.name}-{dataset.name}"
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(cls, config, plan, dataset, device)

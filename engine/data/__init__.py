@@ -46,7 +46,12 @@ def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
         from engine.data.manifolds import rendered
         return rendered(name)
     path = Path(os.path.abspath(Path(name).expanduser()))  # so that "." has a name, too
-    kind = _kind(path) if name else "unknown"
+    dataset = _read(path, _kind(path) if name else "unknown", name, crop, limit)
+    dataset.path = str(path)
+    return dataset
+
+
+def _read(path: Path, kind: str, name: str, crop: str, limit: int) -> Dataset:
     if kind == "pictures":
         return ImageFolder(path, crop, limit)
     if kind == "fonts":

@@ -35,7 +35,8 @@ class KnownFactor:
 class Dataset(ABC):
     """Images by number. Subclasses set `name`, `channels`, `factors` and `origin`."""
 
-    name: str                               # what `load` calls it
+    name: str                               # what it is called
+    path: str = ""                          # where it was read from, if `load` does not know it by its name
     channels: int                           # 1 or 3
     factors: tuple[KnownFactor, ...] = ()   # empty where nothing is known
     origin: str                             # one sentence: who made these pixels, under which licence

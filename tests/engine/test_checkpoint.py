@@ -93,6 +93,20 @@ def test_weights_may_be_stored_at_half_precision(tmp_path):
         assert loaded[name].dtype == torch.float32 and torch.equal(loaded[name], tensor.half().float())
 
 
+def test_scores_go_with_the_weights_they_were_measured_of(folder):
+    model, table, config = checkpoint.load(folder)
+    model.stored = torch.float32  # as the tiny ones are
+    (folder / checkpoint.METRICS).write_text('{"MIG": 0.99}')
+    write_manifest(folder)
+    again = (table, torch.tensor(config["mean"]), config["data"], "card", config["figures"])
+    checkpoint.save(folder, model, *again)
+    assert checkpoint.scores(folder) == {"MIG": 0.99}
+    for tensor in model.state_dict().values():
+        tensor.mul_(0.5)
+    checkpoint.save(folder, model, *again)
+    assert checkpoint.scores(folder) == {}
+
+
 def test_weights_are_known_by_their_digest_and_size(folder):
     data = (folder / "model.safetensors").read_bytes()
     assert checkpoint.weights(folder) == (hashlib.sha256(data).hexdigest(), len(data))

@@ -110,6 +110,11 @@ def test_a_ladder_goes_evenly_from_low_to_high():
     assert SCALAR.ladder(6).tolist() == [-2, -1, 0, 1, 2, 3]
 
 
+def test_a_factor_without_a_range_goes_no_way():
+    flat = replace(SCALAR, low=0.0, high=0.0)
+    assert flat.way(1.0, 2.0) == 0 and flat.way(torch.tensor([1.0, 2.0]), 3.0).tolist() == [0, 0]
+
+
 def test_visible_factors_come_by_rank():
     table = tuple(replace(SCALAR, name=f"z{j}", rank=rank) for j, rank in enumerate((2, -1, 0, 1, -1)))
     assert [f.name for f in factors.visible(table)] == ["z2", "z3", "z0"]

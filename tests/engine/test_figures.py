@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 from xml.etree import ElementTree
 
@@ -89,3 +90,10 @@ def test_numbers_and_names_fit():
 def test_a_wrong_sheet_is_refused(engine, factors, columns):
     with pytest.raises(Refusal):
         figures.sheet(engine, "first", engine.draw("first", 3), factors, columns)
+
+
+def test_a_factor_without_a_range_has_no_row(engine, monkeypatch):
+    flat = replace(engine.factor("first", "z0"), low=0.0, high=0.0)
+    monkeypatch.setattr(engine, "factor", lambda model, name: flat)
+    with pytest.raises(Refusal, match="z0 of first changes nothing"):
+        figures.sheet(engine, "first", engine.draw("first", 3), ["z0"], 5)

@@ -68,6 +68,7 @@ def test_a_served_model_finds_the_same_while_others_are_answered(tmp_path, model
         wanted = inversion.approach(model, x, 12)
         torch.testing.assert_close(found, wanted[0], atol=1e-3, rtol=1e-3)
         assert len(asked) == 13 and not torch.equal(found, model.encode(x)[0])
+        torch.testing.assert_close(torch.from_numpy(inversion.closer(engine, "tiny", image, 0)), model.encode(x)[0])
         with pytest.raises(Refusal):
             inversion.closer(engine, "none", image)
         with pytest.raises(Refusal, match="64x64"):

@@ -1,6 +1,7 @@
 """Where newcomers go on a map, and what it says of strangers and of empty places."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,12 @@ def test_a_newcomer_goes_to_its_group_and_a_stranger_is_told(grouped, groups):
     middles = np.stack([grouped.solid[groups[1] == k].mean(0) for k in range(4)])
     assert solid.shape == (100, 3) and len(again) == 100
     assert (np.linalg.norm(solid[:, None] - middles, axis=2).argmin(1) == group).mean() > 0.97
+
+
+def test_on_a_map_of_copies_a_stranger_is_told_and_a_copy_is_none(grouped):
+    copies = replace(grouped, codes=np.repeat(grouped.codes[:2], 40, 0), flat=grouped.flat[:80])
+    strange = copies.place(np.stack([copies.codes[0], copies.codes[0] + 9]) @ copies.axes.T)[1]
+    assert strange[0] == 0 and 1 < strange[1] < np.inf
 
 
 def test_between_points_there_is_a_blend_and_far_from_them_a_warning(grouped):

@@ -53,6 +53,12 @@ def test_the_table_is_that_of_the_images_of_the_export_and_the_rest_stays(folder
     assert refit.refit(folder) == table                                  # and the same when asked again
 
 
+@pytest.mark.parametrize("command", [refit.main, naming.main])
+def test_a_folder_that_is_no_model_is_said_in_a_sentence(command, tmp_path):
+    with pytest.raises(SystemExit, match=r"MANIFEST.json is missing\.$"):
+        command([str(tmp_path)])
+
+
 def test_a_table_that_the_card_would_belie_is_refused(folder, monkeypatch):
     monkeypatch.setattr(factors, "VISIBLE", 1e6)
     before = digest(folder / "factors.json")

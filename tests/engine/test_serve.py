@@ -479,6 +479,12 @@ def test_an_error_in_a_net_is_an_answer(fresh, monkeypatch):
     assert same(fresh.decode("first", codes(2)).get(), decoded("first", codes(2)))
 
 
+@pytest.mark.parametrize("work", [lambda net, rows: rows.sum(), lambda net, rows: rows[:1]])
+def test_work_that_does_not_answer_for_each_row_is_an_error_and_not_the_end(fresh, work):
+    assert fresh.perform("first", work, torch.zeros(2, 4)).error.endswith("(ValueError).")
+    assert same(fresh.decode("first", codes(2)).get(), decoded("first", codes(2)))
+
+
 def test_closing_answers_those_who_wait_and_those_who_come(models, monkeypatch):
     engine = Engine(models)
     with busy(engine, monkeypatch):

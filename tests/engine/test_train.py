@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from engine import checkpoint, export, train
@@ -148,7 +149,7 @@ def test_a_run_learns_logs_and_exports(plan, capsys):
     final = state(plan.out)
     for folder, seed in zip(folders, (4, 7), strict=True):
         model, _, config = checkpoint.load(folder)
-        assert config["method"] == "vae" and config["data"] == Path(plan.data).name
+        assert config["method"] == "vae" and config["data"] == str(Path(plan.data).absolute())
         weights = {k: final[f"{seed}.model.{k}"].to(model.stored).float() for k in model.state_dict()}
         assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
 
@@ -353,6 +354,26 @@ def test_where_it_runs_is_free_to_change(plan):
     fit(vae.VAE, SMALL, plan)
     moved = plan.out.rename(plan.out.with_name("moved"))
     assert fit(vae.VAE, SMALL, replace(plan, out=moved, device="auto" if not torch.cuda.is_available() else "cpu"))
+
+
+def test_random_numbers_of_another_kind_of_device_are_not_called_damage(plan):
+    fit(vae.VAE, SMALL, plan)
+    path = plan.out / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    kept = load_file(path)
+    other = {name: torch.zeros(16, dtype=torch.uint8) if name.endswith(".generator") else t for name, t in kept.items()}
+    save_file(other, path, about)
+    with pytest.raises(ValueError, match=r"saved on another kind of device; go on there"):
+        fit(vae.VAE, SMALL, plan)
+
+
+def test_one_picture_is_too_few(plan, tmp_path):
+    (tmp_path / "one").mkdir()
+    first = next(iter(sorted(Path(plan.data).iterdir())))
+    (tmp_path / "one" / first.name).write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match="one picture; training takes two"):
+        fit(vae.VAE, SMALL, replace(plan, data=str(tmp_path / "one")))
 
 
 def test_a_half_written_state_beside_the_whole_one_does_no_harm(plan, tmp_path, monkeypatch):
