@@ -91,9 +91,10 @@ function travel(step) {
 }
 
 function restore({ edits: wanted, locks: shut, names: given }) {   // of the present picture
+  const before = names;
   locks = new Set(shut);
   names = { ...given };
-  remember();
+  remember(before);
   arrange(view.factors.flatMap(({ name, neutral }, i) => {
     const value = wanted[name] ?? neutral;
     return value === values[i] ? [] : [[i, value]];

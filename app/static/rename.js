@@ -16,9 +16,15 @@ function remembered(model) {    // nothing where the browser keeps nothing
   }
 }
 
-function remember() {
+function remember(before) {     // only what is named anew: another tab may have named others meanwhile
+  const kept = remembered(view.model);
+  for (const factor of Object.keys({ ...before, ...names })) {
+    if (names[factor] === before[factor]) continue;
+    if (factor in names) kept[factor] = names[factor];
+    else delete kept[factor];
+  }
   try {
-    if (Object.keys(names).length) localStorage.setItem(shelf(view.model), JSON.stringify(names));
+    if (Object.keys(kept).length) localStorage.setItem(shelf(view.model), JSON.stringify(kept));
     else localStorage.removeItem(shelf(view.model));
   } catch { /* a browser that keeps nothing: the names last as long as the page */ }
 }
@@ -72,9 +78,9 @@ function startNaming(i) {
 function setName(i, text) {     // nothing, or the name it had, gives the factor its own name back
   const { name, label: own } = view.factors[i];
   if (text === title(i)) return;
-  const { [name]: _, ...others } = names;
+  const before = names, { [name]: _, ...others } = before;
   names = text && text !== own ? { ...others, [name]: text } : others;
-  remember();
+  remember(before);
   mark(i);
   changed();
   tell(`${name} is now called ${title(i)}.`);

@@ -22,6 +22,13 @@ def address(page: Page) -> str:
     return page.url
 
 
+def rename(page: Page, index: int, text: str) -> None:
+    """Call a factor by another name."""
+    page.locator(f"#factor-{index} .rename").click()
+    page.keyboard.type(text)
+    page.keyboard.press("Enter")
+
+
 # --- State
 def test_state_is_plain_data_of_its_own_and_apply_brings_it_back(visit, api):
     page = visit.open()
@@ -281,3 +288,20 @@ def test_factor_is_renamed_by_pencil_f2_and_double_click(visit, api):
     page.keyboard.press("Enter")
     expect(page.locator("#factor-0 .head label span")).to_have_text(label)
     assert page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('unravel'))") == []
+
+
+def test_two_tabs_name_factors_and_neither_loses_what_the_other_named(visit):
+    page = visit.open()
+    model, (a, b) = at_rest(page)["model"], [factor["name"] for factor in at_rest(page)["factors"][:2]]
+    other = page.context.new_page()
+    other.goto(visit.served.url)
+    other.wait_for_function("window.unravel?.counters.films > 0")
+    kept = "model => JSON.parse(localStorage.getItem(`unravel:names:${model}`) ?? '{}')"
+    rename(page, 0, "sky")
+    rename(other, 1, "floor")
+    assert page.evaluate(kept, model) == {a: "sky", b: "floor"}
+    rename(page, 0, "heaven")
+    page.locator("[data-do=undo]").click()
+    assert page.evaluate(kept, model) == {a: "sky", b: "floor"}
+    page.locator("[data-do=undo]").click()
+    assert page.evaluate(kept, model) == {b: "floor"}
