@@ -96,7 +96,7 @@ def dealt(sessions: Sessions, request: Any) -> Deal:
     if not isinstance(request, dict):
         raise Refusal("A request is an object with a model, a seed and a round.")
     seed, number = whole_seed(request.get("seed")), request.get("round")
-    if isinstance(number, bool) or number not in range(len(rebuild.ROUNDS)):
+    if type(number) is not int or number not in range(len(rebuild.ROUNDS)):
         raise Refusal(f"Rounds are numbered from 0 to {len(rebuild.ROUNDS) - 1}.")
     model = request.get("model")
     known = sessions.engine.model(model)

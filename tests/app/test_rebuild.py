@@ -71,6 +71,7 @@ def test_the_film_strips_are_those_of_the_explore_tab(ask):
     (None, "an object"), ({"model": "nobody"}, "no model"), ({"seed": -1}, "whole number"),
     ({"seed": "1"}, "whole number"),
     ({"round": 3}, "numbered from 0 to 2"), ({"round": True}, "numbered"), ({"round": None}, "numbered"),
+    ({"round": 1.0}, "numbered"),
     ({"edits": {"no such": 1}}, "no factor"), ({"edits": [1]}, "Edits"), ({"edits": {"z0": "x"}}, "not a usable"),
 ])
 def test_what_is_no_request_is_refused_in_a_sentence(ask, wrong, named):
