@@ -33,8 +33,11 @@ const request = () => ({ model: opening.model, seed, round: round.number, edits:
 // A round.
 
 async function deal(number) {
+  const from = opening;
   start.disabled = true;
-  const answer = await server.deal({ model: opening.model, seed, round: number }).catch(() => undefined);
+  const answer = await server.deal({ model: from.model, seed, round: number }).catch(() => undefined);
+  const [there, here] = answer?.image ? await Promise.all([bitmap({ image: answer.target }), bitmap(answer)]) : [];
+  if (opening !== from) return;         // another model since
   start.disabled = false;
   if (!answer || answer.error) return say(answer?.error ?? "The server does not answer; please try again.");
   round = {
@@ -42,8 +45,8 @@ async function deal(number) {
     last: -1, picture: 0, near: 0, model: opening.model, title: opening.title,
   };
   films = null;
-  target.drawImage(await bitmap({ image: answer.target }), 0, 0);
-  yours.drawImage(await bitmap(answer), 0, 0);
+  target.drawImage(there, 0, 0);
+  yours.drawImage(here, 0, 0);
   table.hidden = reset.hidden = skip.hidden = false;
   start.hidden = true;
   dress();
@@ -144,10 +147,10 @@ function moved(i, value) {
 
 async function rest() {
   const now = round, wish = request(), number = ++asking;
-  const answer = await server.look(wish).catch(() => undefined);
+  const answer = await server.look(wish).catch(() => undefined), picture = answer?.image && await bitmap(answer);
   if (number !== asking || round !== now || now.over) return;
   if (!answer || answer.error) return say(answer?.error ?? "The server does not answer; move a slider to try again.");
-  yours.drawImage(await bitmap(answer), 0, 0);
+  yours.drawImage(picture, 0, 0);
   counters.looks += 1;
   Object.assign(now, { picture: answer.picture, near: answer.factors });
   const step = now.log.at(-1);
@@ -161,8 +164,9 @@ async function rest() {
 async function fetchFilms() {
   const of = JSON.stringify(edits()), now = round;
   const answer = await server.films({ model: opening.model, base: round.base, edits: edits(), factor: "", page: PAGE, stamp: 0 }).catch(() => undefined);
-  if (!answer?.image || round !== now) return;
-  films = { sheet: await bitmap(answer), of };
+  const sheet = answer?.image && await bitmap(answer);
+  if (!sheet || round !== now) return;
+  films = { sheet, of };
   counters.films += 1;
   dials.querySelectorAll("canvas").forEach((film, row) =>
     film.getContext("2d").drawImage(films.sheet, 0, row * SIDE, FILM * SIDE, SIDE, 0, 0, film.width, film.height));
@@ -207,6 +211,8 @@ reset.addEventListener("click", () => {
 function adopt() {                      // another model: what is played ends, what was played stays
   opening = JSON.parse(props.value);
   round = null;
+  clearTimeout(resting);
+  start.disabled = false;
   table.hidden = reset.hidden = skip.hidden = true;
   start.hidden = false;
   start.textContent = "Start";

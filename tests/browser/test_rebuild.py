@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from app.rebuild import dealt
 from app.session import Sessions
@@ -13,6 +13,25 @@ from engine import Engine
 WAIT = 60_000
 GAME = "window.unravelRebuild"
 
+# Kept back until a test lets it go: the next picture that is unpacked, what the timer of a resting slider would do.
+HOLD_PICTURE = """() => {
+  const real = createImageBitmap;
+  window.held = [];
+  window.createImageBitmap = (...all) => {
+    window.createImageBitmap = real;
+    return new Promise((go) => { window.held.push(go); }).then(() => real(...all));
+  };
+}"""
+HOLD_REST = """() => {
+  const { setTimeout, clearTimeout } = window, kept = new Map();
+  window.setTimeout = (work, delay, ...all) => {
+    const id = setTimeout(delay === 200 ? () => {} : work, delay, ...all);
+    if (delay === 200) kept.set(id, work);
+    return id;
+  };
+  window.clearTimeout = (id) => { kept.delete(id); clearTimeout(id); };
+  Object.defineProperty(window, "held", { get: () => [...kept.values()] });
+}"""
 
 @pytest.fixture(scope="module")
 def sessions():
@@ -33,6 +52,20 @@ def tab(visit) -> Page:
 
 def begun(page: Page, number: int) -> None:
     page.wait_for_function(f"n => {GAME}.round?.number === n && !{GAME}.round.over", arg=number, timeout=WAIT)
+
+
+def turn(page: Page) -> None:
+    """Choose another model and wait until the tab has heard of it."""
+    page.locator("#model input").click()
+    page.get_by_role("option", name="dSprites").first.click()
+    expect(page.locator("#rebuild .start")).to_have_text("Start", timeout=WAIT)
+    expect(page.locator("#rebuild .start")).to_be_enabled(timeout=WAIT)
+    expect(page.locator("#rebuild .table")).to_be_hidden()
+
+
+def deals(request: Request) -> bool:
+    """Whether the page asks for a round."""
+    return "/component_server" in request.url and '"deal"' in request.post_data
 
 
 def solve(page: Page, sessions: Sessions) -> int:
@@ -103,10 +136,42 @@ def test_a_film_is_dragged_the_picture_follows_and_the_start_comes_back(tab):
 
 def test_another_model_begins_anew_and_keeps_what_was_played(tab):
     tab.get_by_role("button", name="Give up this round").click()
-    tab.locator("#model input").click()
-    tab.get_by_role("option", name="dSprites").first.click()
-    expect(tab.locator("#rebuild .start")).to_have_text("Start", timeout=WAIT)
-    expect(tab.locator("#rebuild .table")).to_be_hidden()
+    turn(tab)
     tab.locator("#rebuild .start").click()
     begun(tab, 0)
     assert tab.evaluate(f"{GAME}.round.model").endswith("-dsprites") and tab.evaluate(f"{GAME}.rounds.length") == 1
+
+
+def test_a_round_that_is_dealt_too_late_does_not_begin_in_another_model(visit):
+    page, late = visit.open(), []
+    page.get_by_role("tab", name="Rebuild").click()
+    page.route("**/component_server**", lambda route: (
+        route.continue_() if late or not deals(route.request) else late.append(route)))
+    with page.expect_request(deals):
+        page.locator("#rebuild .start").click()
+    turn(page)
+    page.locator("#rebuild .start").click()
+    begun(page, 0)
+    own = page.evaluate(f"{GAME}.round")
+    assert own["model"].endswith("-dsprites")
+    with page.expect_response(lambda response: response.request == late[0].request):
+        late[0].continue_()
+    page.locator("#rebuild .dials input").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"{GAME}.counters.looks > 0", timeout=WAIT)   # an answer that came after the late one
+    played = page.evaluate(f"{GAME}.round")
+    assert (played["target"], played["factors"]) == (own["target"], own["factors"])
+    expect(page.locator("#rebuild .dials label")).to_have_count(len(own["factors"]))
+
+
+@pytest.mark.parametrize("hold", [HOLD_PICTURE, HOLD_REST], ids=["picture", "rest"])
+def test_what_a_moved_slider_still_waits_for_ends_with_the_model(tab, hold):
+    tab.wait_for_function(f"{GAME}.counters.films > 0", timeout=WAIT)
+    tab.evaluate(hold)
+    tab.locator("#rebuild .dials input").first.press("ArrowRight")
+    tab.wait_for_function("window.held.length > 0", timeout=WAIT)
+    turn(tab)
+    tab.evaluate("window.held.forEach((go) => go())")
+    tab.locator("#rebuild .start").click()
+    begun(tab, 0)                     # and what was let go has come to nothing; an error of the page would end the test
+    assert tab.evaluate(f"{GAME}.round.moves") == 0
