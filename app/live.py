@@ -30,8 +30,8 @@ STATIC = Path(__file__).parent / "static"
 FILM = 9        # frames of the film under a slider
 STRIP = 33      # frames of the film that is scrubbed; cross-faded they are 57 dB from the true pictures
 
-SCRIPTS = ("reel.js", "fitting.js", "history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js", "mix.js",
-           "fields.js", "stops.js", "closer.js", "live.js")
+SCRIPTS = ("reel.js", "fitting.js", "stow.js", "history.js", "link.js", "rename.js", "deck.js", "leak.js", "pad.js",
+           "mix.js", "fields.js", "stops.js", "closer.js", "live.js")
 
 
 def script(*names: str) -> str:

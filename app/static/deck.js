@@ -72,6 +72,7 @@ function refused({ token }) {
   if (going.back) timeline = forget(timeline, going.state);
   going = null;
   markTools();
+  addressSoon();
 }
 
 function ask(wanted, then, back = false) {
@@ -161,15 +162,22 @@ function compare(on) {          // the picture without edits, as long as somethi
 
 const link = () => toLink({ ...state(), base: view.link ?? view.base });
 
-function addressSoon() {        // a page that was only opened keeps its address
+function addressSoon() {        // a page that was only opened keeps its address, be it without a link or on its way
   clearTimeout(addressing);
   addressing = setTimeout(() => {
-    if (timeline.past.length || timeline.future.length || location.hash) address();
+    if (timeline.past.length || timeline.future.length || (location.hash && !going)) address();
   }, 250);
 }
 
 function address() {
-  window.history.replaceState(window.history.state, "", `#${link()}`);
+  const told = link();
+  window.history.replaceState(window.history.state, "", `#${told}`);
+  stow("timeline", { link: told, ...recent(timeline) });
+}
+
+function earlier() {            // what could be undone and done again when this tab stood at its address
+  const { link: told, past, future } = stowed("timeline") ?? {};
+  return `#${told}` === location.hash ? { past, future } : {};
 }
 
 async function copyLink() {
@@ -186,7 +194,7 @@ function openLink() {
     if (!wanted) return;
     if (timeline.past.length) return go(wanted);
     const whole = { ...wanted, names: { ...remembered(wanted.model), ...wanted.names } };
-    ask(whole, begin(whole));   // a page that opens by a link has nothing to undo
+    ask(whole, { ...begin(whole), ...earlier() });   // a page that opens by a link has nothing else to undo
   } catch (error) {
     say(error.message);
   }

@@ -4,6 +4,7 @@
 // gesture (a drag, a run of arrow keys) is one step. Part of the script of LiveCanvas (app/live.py).
 
 const STEPS = 5000;      // kept at most; a state is some hundred bytes
+const RECENT = 500;      // of them, each way, outlive the page; they are written down at every rest
 
 const begin = (state) => ({ past: [], present: state, future: [], gesture: "" });
 
@@ -33,6 +34,8 @@ function redo({ past, present, future }) {
   if (!future.length) return null;
   return { past: [...past, present], present: future[0], future: future.slice(1), gesture: "" };
 }
+
+const recent = ({ past, future }) => ({ past: past.slice(-RECENT), future: future.slice(0, RECENT) });
 
 function forget(timeline, { model, base }) {      // all steps that show a picture which is no longer to be had
   const kept = (state) => state.model !== model || state.base !== base;

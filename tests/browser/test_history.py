@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from app.session import OPENING
+from tests.browser.test_deck import address
 from tests.browser.test_page import at_rest, choose_model, drag, pixels, seeded
 
 HISTORY = (Path(__file__).parents[2] / "app" / "static" / "history.js").read_text("utf-8")
@@ -83,6 +85,13 @@ def test_pictures_that_are_gone_are_forgotten_and_the_oldest_steps_too(blank):
       return [forget(timeline, at("lost", 9)).past.map((s) => s.base), long.past.length, long.past[0].edits.z0];
     }""")
     assert left == ["keep"] and length == 5000 and oldest == 0
+
+
+def test_the_nearest_steps_of_each_way_are_those_that_outlive_the_page(blank):
+    assert blank.evaluate("""() => {
+      const { past, future } = recent({ past: [...Array(2000).keys()], future: [...Array(1000).keys()] });
+      return [past[0], past.at(-1), future[0], future.at(-1)];
+    }""") == [1500, 1999, 0, 499]
 
 
 # --- The page
@@ -177,4 +186,63 @@ def test_a_picture_that_the_server_has_lost_is_said_and_skipped(visit):
     assert page.evaluate(STATE)["base"] == "seed:5"
     page.locator("[data-do=undo]").click()
     page.wait_for_function("window.unravel.state.base.startsWith('gallery:')")
+    expect(page.locator("[data-do=undo]")).to_be_disabled()
+
+
+def test_steps_outlive_a_lost_connection_and_a_page_that_is_loaded_again_on_its_way(visit):
+    page = visit.open(calm=False)
+    at_rest(page)
+    start = page.evaluate(STATE)
+    drag(page, 0, moves=4)
+    seeded(page, 5)
+    drag(page, 1, moves=4)
+    end = page.evaluate(STATE)
+    step(page, "undo")
+    here, url = page.evaluate(STATE), address(page)
+    page.route("**/queue/data**", lambda route: route.abort())
+    with page.expect_event("load", timeout=60_000):       # Gradio loads the page again
+        page.locator("#random").click()
+        expect(page.get_by_text("Connection to the server was lost")).to_be_visible()
+        page.route("**/queue/join**", lambda route: None)  # and the server is slow
+    page.unroute("**/queue/data**")
+    page.wait_for_function("window.unravel?.shown.kind === 'exact'")
+    page.wait_for_timeout(350)
+    assert page.url == url
+    page.unroute("**/queue/join**")
+    page.reload()
+    page.wait_for_function("base => window.unravel?.state.base === base", arg=here["base"])
+    assert page.evaluate(STATE) == here
+    step(page, "redo")
+    assert page.evaluate(STATE) == end
+    step(page, "undo", 3)
+    assert page.evaluate(STATE) == start
+    expect(page.locator("[data-do=undo]")).to_be_disabled()
+
+
+def test_steps_do_not_outlive_the_page_where_another_link_is_opened(visit):
+    page = visit.open()
+    drag(page, 0, moves=4)
+    address(page)
+    page.goto("about:blank")
+    page.goto(f"{visit.served.url}#m={OPENING}&b=seed:3")
+    page.wait_for_function("window.unravel?.state.base === 'seed:3'")
+    expect(page.locator("[data-do=undo]")).to_be_disabled()
+
+
+def test_a_move_is_a_move_where_the_browser_has_no_room_to_keep_it(visit):
+    page = visit.open()
+    at_rest(page)
+    page.evaluate("""() => {
+      for (let size = 2 ** 24; size >= 1; size /= 2) {
+        try { sessionStorage.setItem(`filled ${size}`, "x".repeat(size)); } catch { }
+      }
+    }""")
+    drag(page, 0, moves=4)
+    here = page.evaluate(STATE)
+    address(page)
+    step(page, "undo")
+    step(page, "redo")
+    page.reload()
+    page.wait_for_function("Object.keys(window.unravel?.state.edits ?? {}).length === 1")
+    assert page.evaluate(STATE) == here
     expect(page.locator("[data-do=undo]")).to_be_disabled()
