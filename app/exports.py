@@ -32,7 +32,7 @@ class Exports(gr.HTML):
         for name, value in {"rows": ROWS, "columns": COLUMNS}.items():
             template = template.replace(f"{{{name}}}", str(value))
         super().__init__(
-            value="", html_template=template, js_on_load=script("asking.js", "exports.js"),
+            value="", html_template=template, js_on_load=script("asking.js", "stow.js", "exports.js"),
             server_functions=doors(sessions), apply_default_css=False, **options,
         )
 

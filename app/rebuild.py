@@ -24,8 +24,8 @@ INTRO = """
 <h2>Rebuild this image</h2>
 <p>How disentangled does a model feel? Three rounds, about two minutes: one, then two, then three factors of a picture
 were set elsewhere; find them with the sliders. A move is one slider taken in hand, however far it goes: where every
-slider does one thing, a round of two factors takes two moves. Nothing is kept but on this page, where you can download
-all your moves.</p>
+slider does one thing, a round of two factors takes two moves. Nothing is kept but in this tab of your browser, where
+you can download all your moves.</p>
 """
 
 
@@ -48,7 +48,7 @@ class Rebuild:
             gr.HTML(INTRO, apply_default_css=False, elem_id="rebuild-intro")
             stage = gr.HTML(
                 opening(sessions, model), html_template=(STATIC / "rebuild.html").read_text("utf-8"),
-                js_on_load=script("reel.js", "rebuild.js"), server_functions=doors(sessions),
+                js_on_load=script("reel.js", "stow.js", "rebuild.js"), server_functions=doors(sessions),
                 apply_default_css=False, elem_id="rebuild-stage",
             )
         picker.change(lambda name: opening(sessions, name), picker, stage, **PRIVATE)

@@ -6,7 +6,7 @@ const REEL = "keyframes", MOST = 12;
 
 const find = (name) => element.querySelector(name);
 const panel = find("details"), path = find(".path"), program = find(".program");
-let reel = [];                             // keyframes of all models: {state, picture}
+let reel = stowed(REEL) ?? [];             // keyframes of all models: {state, picture}
 
 const note = find(".reopened");
 let noting;
@@ -26,6 +26,12 @@ const wishes = {
   program: () => ({}),
 };
 
+function cut(frames) {                      // the film, from now on of these
+  reel = frames;
+  stow(REEL, reel);
+  refresh();
+}
+
 function refresh() {                       // the factors of the model that is shown, and its keyframes
   const { factors } = window.unravel.view, { names } = window.unravel.state, chosen = path.value;
   path.replaceChildren(
@@ -40,8 +46,7 @@ function refresh() {                       // the factors of the model that is s
     Object.assign(button, { type: "button", ariaLabel: `Take out keyframe ${i + 1}`, title: "Take out" });
     button.style.backgroundImage = `url(${frame.picture})`;
     button.addEventListener("click", () => {
-      reel = reel.filter((other) => other !== frame);
-      refresh();
+      cut(reel.filter((other) => other !== frame));
       say(`Keyframe ${i + 1} is out; ${own().length} are left.`);
       find(".add").focus();
     });
@@ -52,8 +57,8 @@ function refresh() {                       // the factors of the model that is s
 
 function add() {
   const { model, base, edits } = window.unravel.state;
-  reel.push({ state: { model, base, edits }, picture: document.querySelector("#canvas canvas").toDataURL() });
-  refresh();
+  const picture = document.querySelector("#canvas canvas").toDataURL();
+  cut([...reel, { state: { model, base, edits }, picture }]);
   if (own().length > 1) path.value = REEL;
   say(`Keyframe ${own().length} added.`);
 }

@@ -15,7 +15,7 @@ let opening;                            // from the server: model, title, rounds
 let round = null;                       // what is being played: the server's deal and what was done since
 let films = null;                       // {sheet, of}: short films of all sliders for the edits `of`
 let seed = 0, resting, asking = 0;
-const rounds = [];                      // that are over
+const rounds = stowed("rounds") ?? [];   // that are over
 const counters = { looks: 0, films: 0 };
 
 const percent = (share) => `${Math.round(100 * share)} %`.replace("-", "−");
@@ -62,6 +62,7 @@ function finish(won) {
     model: round.model, title: round.title, seed, round: round.number + 1, changed: round.changed, moves: round.moves,
     seconds: Number(seconds().toFixed(1)), picture: round.picture, factors: round.near, reached: won, log: round.log,
   });
+  stow("rounds", rounds);
   const done = `Round ${round.number + 1} ${won ? "done" : "given up"}: ${round.moves} ${round.moves === 1 ? "move" : "moves"}, ${seconds().toFixed(0)} s.`;
   const more = round.number + 1 < opening.rounds.length;
   start.textContent = more ? `Round ${round.number + 2}` : "Play again";
@@ -229,3 +230,4 @@ window.unravelRebuild = Object.freeze({
 const ticking = setInterval(tick, 250);
 watch("value", adopt);
 adopt();
+if (rounds.length) summary();

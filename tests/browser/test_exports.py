@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from engine import provenance
+from tests.browser.test_page import choose_model
 
 WAIT = 60_000
 
@@ -89,3 +90,26 @@ def test_a_program_is_shown_and_the_panel_fits_a_phone(visit):
     expect(page.locator("#save .program")).to_be_visible(timeout=WAIT)
     assert "engine.refine" in page.locator("#save .program").input_value()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_keyframes_outlive_the_page_and_stay_with_their_model(page, api):
+    frames = page.locator("#save .frames button")
+    page.locator("#save .add").click()
+    move(page, "-0.5")
+    page.locator("#save .add").click()
+    move(page, "0.25")
+    page.locator("#save .add").click()
+    page.get_by_role("button", name="Take out keyframe 3").click()
+    drawn = frames.evaluate_all("all => all.map((frame) => frame.style.backgroundImage)")
+    page.reload()
+    page.locator("#save summary").click()
+    expect(frames).to_have_count(2)
+    assert frames.evaluate_all("all => all.map((frame) => frame.style.backgroundImage)") == drawn
+    page.locator("#save .path").select_option("keyframes")
+    with av.open(saved(page, "Save the film as MP4").path()) as played:
+        stops = json.loads(played.metadata["comment"])["made"]["keyframes"]
+        assert [list(stop["edits"].values()) for stop in stops] == [[0.5], [-0.5]]
+    names = [model["name"] for model in api.predict(api_name="/models")]
+    choose_model(page, "vae-faces", names.index("vae-faces"))
+    page.locator("#save .path").focus()
+    expect(frames).to_have_count(0)

@@ -175,3 +175,19 @@ def test_what_a_moved_slider_still_waits_for_ends_with_the_model(tab, hold):
     tab.locator("#rebuild .start").click()
     begun(tab, 0)                     # and what was let go has come to nothing; an error of the page would end the test
     assert tab.evaluate(f"{GAME}.round.moves") == 0
+
+
+def test_what_was_played_outlives_the_page(tab):
+    tab.get_by_role("button", name="Give up this round").click()
+    played = tab.evaluate(f"{GAME}.rounds")
+    tab.reload()
+    tab.get_by_role("tab", name="Rebuild").click()
+    expect(tab.locator("#rebuild tbody tr")).to_have_count(1)
+    assert tab.evaluate(f"{GAME}.rounds") == played
+    tab.locator("#rebuild .start").click()
+    begun(tab, 0)
+    tab.get_by_role("button", name="Give up this round").click()
+    expect(tab.locator("#rebuild tbody tr")).to_have_count(2)
+    with tab.expect_download() as saved:
+        tab.locator("#rebuild .json").click()
+    assert json.loads(saved.value.path().read_text(encoding="utf-8"))["rounds"] == tab.evaluate(f"{GAME}.rounds")
