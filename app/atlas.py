@@ -90,10 +90,13 @@ class Atlas:
               trigger_mode="always_last", **options)
         picker.change(self.show, asked, shown, **options)
         for cloud_, name in ((self.cloud, self.part), (self.other, self.rival)):
-            cloud_.input(self.describe, name, self.side, trigger_mode="always_last", **PRIVATE)
-            cloud_.click(self.draw, name, self.side, trigger_mode="always_last", **PRIVATE)
-        self.cloud.select(self.open, [self.part, picker], [tabs, *explore.outputs, picker], **PRIVATE)
-        self.other.select(self.redraw, [self.part, self.rival], self.side, trigger_mode="always_last", **PRIVATE)
+            # Gradio's "always_last" would give the last event what came with the first.
+            cloud_.input(self.describe, name, self.side, trigger_mode="multiple", **PRIVATE)
+            cloud_.click(self.draw, name, self.side, trigger_mode="multiple", **PRIVATE)
+        self.cloud.select(
+            self.open, [self.part, picker], [tabs, *explore.outputs, picker], trigger_mode="multiple", **PRIVATE
+        )
+        self.other.select(self.redraw, [self.part, self.rival], self.side, trigger_mode="multiple", **PRIVATE)
         figure.click(self.save, [self.part, dims, colour], file, js=SHOWN_COLOUR, **options).success(
             None, file, None, js=SAVE, **PRIVATE)
         choose, chosen, stop, outputs = made

@@ -73,15 +73,18 @@ class Explore:
 
         self.outputs = [self.canvas, self.samples, self.caption, self.evidence, *self.sliders]
         picker.input(self._change_model, [picker, self.canvas], self.outputs, **PRIVATE)
-        self.samples.select(self._pick, picker, self.outputs, **PRIVATE)
+        # "multiple": what Gradio defers by "always_last" runs with the choice of the event before
+        self.samples.select(self._pick, picker, self.outputs, trigger_mode="multiple", **PRIVATE)
         upload.upload(
             self._open, [picker, self.canvas, upload], [*self.outputs, saved],
             concurrency_id="upload", concurrency_limit=2, **PRIVATE,
         ).then(None, saved, js="(state) => { if (state) window.unravelSave.reopen(state); }", **PRIVATE)
-        number.submit(self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE)
-        chance.click(lambda: secrets.randbelow(10_000), None, number, **PRIVATE).then(
-            self._draw, [picker, self.canvas, number], self.outputs, **PRIVATE
+        number.submit(
+            self._draw, [picker, self.canvas, number], self.outputs, trigger_mode="always_last", **PRIVATE
         )
+        chance.click(
+            lambda: secrets.randbelow(10_000), None, number, trigger_mode="always_last", **PRIVATE
+        ).then(self._draw, [picker, self.canvas, number], self.outputs, trigger_mode="always_last", **PRIVATE)
         self.canvas.select(
             self._go, [picker, self.canvas], [*self.outputs, picker], trigger_mode="always_last", **PRIVATE
         )

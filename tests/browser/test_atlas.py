@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from pyarrow import parquet
 
 from engine import map_of, pictures_of
+from tests.browser.test_page import held_joins, let_go
 
 PLOT = "document.querySelector('#atlas-cloud .plot').unravel"
 WAIT = 60_000
@@ -46,6 +47,17 @@ def test_a_point_is_seen_and_taken_to_the_sliders_and_the_map_stays(atlas):
     assert view["model"] == before["model"] and view["values"] != before["values"]
     atlas.get_by_role("tab", name="Map").click()
     expect(atlas.locator("#atlas-cloud canvas")).to_be_visible()
+
+
+def test_two_points_are_clicked_without_a_pause_and_the_second_stays(atlas):
+    joins = held_joins(atlas, lambda wish: "index" in (wish["event_data"] or {}))
+    for point in (40, 400):
+        with atlas.expect_request("**/queue/join**"):
+            atlas.mouse.click(*place(atlas, point))
+    point = joins[-1].request.post_data_json["event_data"]["index"]
+    let_go(atlas, joins)
+    atlas.wait_for_function("base => window.unravel.view.base === base", timeout=WAIT,
+                            arg=f"picture:{map_of('protovae-shapes3d').index[point]}")
 
 
 def test_a_lasso_tells_what_is_inside_and_escape_lets_go(atlas):

@@ -3,12 +3,14 @@
 import json
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from app import uploads
 from tests.serving import Served, chequers, hostile_files
@@ -79,6 +81,22 @@ def choose_model(page: Page, name: str, place: int) -> None:
     page.locator("#model input").click()
     page.get_by_role("option").nth(place).click()
     page.wait_for_function("name => window.unravel.view.model === name", arg=name)
+
+
+def held_joins(page: Page, which: Callable[[dict], Any] = bool) -> list[Route]:
+    """Events of the page that are kept from the queue until `let_go`; `which` tells them by what they send."""
+    joins = []
+    page.route("**/queue/join**", lambda route: (
+        joins.append(route) if which(route.request.post_data_json) else route.continue_()))
+    return joins
+
+
+def let_go(page: Page, joins: list[Route]) -> None:
+    """Let the events go, each when the one before has been taken, and none is held from now on."""
+    page.route("**/queue/join**", lambda route: route.continue_())
+    for join in joins:
+        with page.expect_response(lambda response, join=join: response.request == join.request):
+            join.continue_()
 
 
 def seeded(page: Page, seed: int) -> dict:
@@ -226,6 +244,44 @@ def test_gallery_is_chosen_by_click_and_by_keys(visit, api):
     page.keyboard.press("ArrowLeft")
     expect(thumbs.nth(2)).to_be_focused()
     assert thumbs.evaluate_all("all => all.filter((thumb) => thumb.tabIndex === 0).length") == 1
+
+
+def test_two_samples_are_clicked_without_a_pause_and_the_second_stays(visit):
+    page = visit.open()
+    joins = held_joins(page)
+    for place in (1, 3):
+        with page.expect_request("**/queue/join**"):
+            page.locator("#gallery button").nth(place).click()
+    let_go(page, joins)
+    page.wait_for_function("window.unravel.view.base === 'gallery:3'")
+    expect(page.locator("#gallery button[aria-pressed=true]")).to_have_attribute("data-index", "3")
+
+
+def test_a_seed_entered_while_another_is_drawn_is_drawn_too(visit):
+    page = visit.open()
+    joins, box = held_joins(page), page.locator("#seed input")
+    box.fill("5")
+    with page.expect_request("**/queue/join**"):
+        box.press("Enter")
+    box.fill("6")
+    box.press("Enter")
+    let_go(page, joins)
+    page.wait_for_function("window.unravel.view.base === 'seed:6'")
+
+
+def test_random_pressed_while_a_picture_is_drawn_ends_in_the_seed_that_it_shows(visit):
+    page = visit.open()
+    button, box = page.locator("#random"), page.locator("#seed input")
+    joins = held_joins(page, lambda wish: wish["data"])      # seeds are drawn, pictures are not
+    with page.expect_request(lambda request: "/queue/join" in request.url and request.post_data_json["data"]):
+        button.click()
+    first = box.input_value()
+    button.click()
+    expect(box).not_to_have_value(first)
+    second = box.input_value()
+    let_go(page, joins)
+    page.wait_for_function("seed => window.unravel.view.base === `seed:${seed}`", arg=second)
+    expect(box).to_have_value(second)
 
 
 def test_random_shows_its_seed_and_the_same_seed_is_the_same_picture(visit):
