@@ -72,7 +72,7 @@ class Explore:
                 self.evidence = gr.HTML(evidence(known), apply_default_css=False, elem_id="evidence")
 
         self.outputs = [self.canvas, self.samples, self.caption, self.evidence, *self.sliders]
-        picker.input(self._change_model, [picker, self.canvas], self.outputs, **PRIVATE)
+        picker.input(self._change_model, [picker, self.canvas], self.outputs, trigger_mode="always_last", **PRIVATE)
         # "multiple": what Gradio defers by "always_last" runs with the choice of the event before
         self.samples.select(self._pick, picker, self.outputs, trigger_mode="multiple", **PRIVATE)
         upload.upload(
@@ -86,7 +86,7 @@ class Explore:
             lambda: secrets.randbelow(10_000), None, number, trigger_mode="always_last", **PRIVATE
         ).then(self._draw, [picker, self.canvas, number], self.outputs, trigger_mode="always_last", **PRIVATE)
         self.canvas.select(
-            self._go, [picker, self.canvas], [*self.outputs, picker], trigger_mode="always_last", **PRIVATE
+            self._go, [picker, self.canvas], [*self.outputs, picker], trigger_mode="multiple", **PRIVATE
         )
         reset.click(None, js="() => window.unravel.reset()", **PRIVATE)
         gr.on(

@@ -169,7 +169,7 @@ class Sessions:
         if found["index"]:
             images, index = gallery(known.data), int(found["index"])
             if index >= len(images):
-                raise Refusal(f"{data_title(known)} has {len(images)} sample images; there is no number {index}.")
+                raise Refusal(f"Of {data_title(known)} there are {len(images)} samples; there is no number {index}.")
             return images[index]
         if found["number"]:
             return pictures_of(known.data, [int(found["number"])])[0]

@@ -257,6 +257,18 @@ def test_two_samples_are_clicked_without_a_pause_and_the_second_stays(visit):
     expect(page.locator("#gallery button[aria-pressed=true]")).to_have_attribute("data-index", "3")
 
 
+def test_undo_pressed_twice_without_a_pause_goes_back_two_pictures(visit):
+    page = visit.open()
+    for seed in (1, 2, 3):
+        seeded(page, seed)
+    joins, undo = held_joins(page), page.locator("[data-do=undo]")
+    for _ in range(2):
+        with page.expect_request("**/queue/join**"):
+            undo.click()
+    let_go(page, joins)
+    page.wait_for_function("window.unravel.view.base === 'seed:1'")
+
+
 def test_a_seed_entered_while_another_is_drawn_is_drawn_too(visit):
     page = visit.open()
     joins, box = held_joins(page), page.locator("#seed input")
