@@ -51,7 +51,7 @@ def build(engine: Engine) -> gr.Blocks:
     """The page for all models of an engine; raises Refusal if there is none."""
     if not engine.models:
         reasons = " ".join(engine.refused.values())
-        raise Refusal(f"There is no model to show. {reasons}".strip())
+        raise Refusal(f"There is no model to show in {engine.folder}. {reasons}".strip())
     sessions = Sessions(engine)
     first = OPENING if OPENING in engine.models else next(iter(engine.models))
     with gr.Blocks(title="Unravel", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as page:
@@ -77,21 +77,40 @@ def build(engine: Engine) -> gr.Blocks:
 
 
 def logins(entries: list[str]) -> list[tuple[str, str]] | None:
-    """user:password entries, or @file with one a line, as pairs; ValueError if one is neither."""
+    """user:password entries, or @file with one a line, as pairs; None without entries. ValueError if one is neither,
+    or if a file holds none: then nobody is meant to come in, not everybody."""
     lines = []
     for entry in entries:
-        lines += Path(entry[1:]).read_text(encoding="utf-8").split() if entry.startswith("@") else [entry]
+        if not entry.startswith("@"):
+            lines.append(entry)
+            continue
+        try:
+            text = Path(entry[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise ValueError(f"The file of logins, {entry[1:]}, cannot be read.") from None
+        found = [line.strip() for line in text.splitlines() if line.strip()]
+        if not found:
+            raise ValueError(f"The file of logins, {entry[1:]}, holds none.")
+        lines += found
     pairs = [tuple(line.split(":", 1)) for line in lines]
     if not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise ValueError("A login is written user:password.")
     return pairs or None
 
 
+def port(text: str) -> int:
+    """A port from the command line; ValueError for what is none."""
+    number = int(text)
+    if not 1 <= number <= 65_535:
+        raise ValueError
+    return number
+
+
 def main(argv: list[str] | None = None) -> None:
     """Serve the page until interrupted."""
     parser = argparse.ArgumentParser(description="See what generative models discovered, one slider per factor.")
     parser.add_argument("--host", default=os.getenv("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to serve on")
-    parser.add_argument("--port", default=os.getenv("GRADIO_SERVER_PORT", "7860"), type=int)
+    parser.add_argument("--port", default=os.getenv("GRADIO_SERVER_PORT", "7860"), type=port)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--models", default=MODELS, type=Path, help="folder of model folders")
     parser.add_argument("--auth", default=[], action="append", metavar="USER:PASSWORD",
@@ -101,12 +120,16 @@ def main(argv: list[str] | None = None) -> None:
         auth = logins(options.auth)
         engine = Engine(options.models, options.device)
         page = build(engine)
+    except (ValueError, OSError, RuntimeError) as error:  # torch's word on a device is a RuntimeError
+        parser.error(str(error))
+    try:
         _, url, _ = page.launch(
             server_name=options.host, server_port=options.port, auth=auth, prevent_thread_lock=True,
             **launch_settings(),
         )
-    except (ValueError, OSError, RuntimeError) as error:  # torch's word on a device is a RuntimeError
-        parser.error(str(error))
+    except OSError:
+        parser.error(f"{options.host}:{options.port} cannot be served on: the port is taken or may not be used, or the "
+                     "address is none of this machine's. --host and --port choose another.")
     print(f"Unravel is at {url}", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     try:

@@ -4,6 +4,7 @@ Starts the app on the shipped models and writes what headless Chromium shows of 
 slider of the faces being dragged, and swap.webp, contents and styles of 3D Shapes exchanged.
 """
 
+import argparse
 from io import BytesIO
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def keep(page: Page, name: str) -> None:
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Entry point of the command."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     engine = Engine()
     _, url, _ = build(engine).launch(**launch_settings(), prevent_thread_lock=True, server_name="127.0.0.1")

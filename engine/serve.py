@@ -105,7 +105,7 @@ class _Waiting:
 class Engine:
     """All models of a folder, behind one worker thread on one device.
 
-    folder: holds one model folder each. device: 'cpu', 'cuda', 'cuda:1' ... A model that fails
+    folder: holds one model folder each, or is one. device: 'cpu', 'cuda', 'cuda:1' ... A model that fails
     its checks is left out; `refused` says why, by name.
     """
 
@@ -118,7 +118,8 @@ class Engine:
         self.refused: dict[str, str] = {}
         self._nets: dict[str, Method] = {}
         self._graphs: dict[tuple[str, bool, int], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-        for path in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
+        inside = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        for path in [folder.resolve()] if (folder / "config.json").is_file() else inside:
             try:
                 self._add(path)
             except Damaged as error:

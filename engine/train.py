@@ -267,9 +267,7 @@ class Trainer:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{path} is damaged ({reason}); delete it to begin again.") from None
         if changed:
-            raise ValueError(
-                f"{path} was made with other options ({', '.join(changed)}); choose another --out or delete it."
-            )
+            raise ValueError(f"{path}: made with other options ({', '.join(changed)}); delete it or use another --out.")
         if odd:  # the random numbers of a GPU go on where there is one, and so with a CPU's
             raise ValueError(f"{path} was saved on another kind of device; go on there, or choose another --out.")
         for run, state in zip(self.runs, states, strict=True):
@@ -314,8 +312,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     """Train to the end, resuming if the run was begun before; returns the exported model folders."""
     if min(plan.steps, plan.starts, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
         raise ValueError("--steps, --starts, --log-every and --save-every must be 1 or more, and a seed be given.")
-    if plan.batch < 2:
-        raise ValueError("--batch must be 2 or more: statistics of a batch of one picture teach nothing.")
+    if plan.batch < 2 or not plan.lr > 0:  # statistics of a batch of one picture teach nothing
+        raise ValueError("--batch must be 2 or more, and --lr above 0.")
     if plan.starts > 1 and not 0 < plan.start_steps < plan.steps:
         raise ValueError("--start-steps must be at least 1 and fewer than --steps.")
     if plan.starts > 1 and plan.begin_from is not None:
@@ -392,8 +390,10 @@ def main() -> None:
             return
         for folder in fit(cls, config, plan):
             print(folder)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("\nStopped; the same command goes on from where it was saved last.") from None
 
 
 if __name__ == "__main__":

@@ -47,9 +47,12 @@ def main(options: Options, tools: Tools | None = None) -> int:
     left, failed = [], []
     if not options.report and not options.merge:
         gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        cells = with_steps(ordered(table(), options.only), options.steps)
+        fixed = [floor for floor in floors(tuple(DATA)) if chosen(floor.name, options.only)]
+        if not cells and not fixed:
+            raise SystemExit(f"There is no cell called {' or '.join(options.only)}; the table names them.")
         runner = Runner(
-            cells=with_steps(ordered(table(), options.only), options.steps),
-            floors=[floor for floor in floors(tuple(DATA)) if chosen(floor.name, options.only)],
+            cells=cells, floors=fixed,
             seeds=options.seeds, out=options.out, results=options.results,
             devices=options.devices or tuple(gpus) or ("cpu",), jobs=options.jobs, evaluators=options.evaluators,
             share=options.share,

@@ -107,6 +107,14 @@ def test_logins_are_read_from_options_and_files(launched, models, tmp_path):
     options = started(launched, "--models", models, "--auth", "eve:four", "--auth", f"@{tmp_path / 'logins'}")
     assert options["auth"] == [("eve", "four"), ("ann", "one"), ("bob", "two:three")]
     assert logins([]) is None
+    (tmp_path / "logins").write_text("\nann:correct horse\n\n")
+    assert logins([f"@{tmp_path / 'logins'}"]) == [("ann", "correct horse")]
+
+
+def test_a_file_without_a_login_lets_nobody_in_instead_of_everybody(tmp_path):
+    (tmp_path / "logins").write_text("\n")
+    with pytest.raises(ValueError, match="holds none"):
+        logins([f"@{tmp_path / 'logins'}"])
 
 
 @pytest.mark.parametrize("entry", ["ann", "ann:", ":one", ":", ""])
@@ -119,7 +127,8 @@ def test_login_must_have_a_name_and_a_password(entry, capsys, models):
 def test_wrong_options_end_in_a_sentence(launched, capsys, models, tmp_path, monkeypatch):
     assert "'http'" in complaint(capsys, "--models", models, "--port", "http")
     assert "device" in complaint(capsys, "--models", models, "--device", "abacus")
-    assert "There is no model to show." == complaint(capsys, "--models", tmp_path / "none")
+    assert "70000" in complaint(capsys, "--models", models, "--port", "70000")
+    assert f"There is no model to show in {tmp_path / 'none'}." == complaint(capsys, "--models", tmp_path / "none")
     assert "nowhere" in complaint(capsys, "--models", models, "--auth", f"@{tmp_path / 'nowhere'}")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
     assert "'http'" in complaint(capsys, "--models", models)
@@ -130,14 +139,14 @@ def test_port_in_use_ends_in_a_sentence(models, served):
     command = [sys.executable, "app.py", "--models", models, "--port", str(served.port)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
-    assert f"error: Cannot find empty port in range: {served.port}" in ended.stderr
+    assert f":{served.port} cannot be served on: the port is taken" in ended.stderr and "--port" in ended.stderr
 
 
 def test_damaged_models_are_named_when_none_is_left(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{}")
     engine = Engine(tmp_path)
-    with pytest.raises(Refusal, match=r"There is no model to show. .*broken"):
+    with pytest.raises(Refusal, match=r"There is no model to show in .*\. .*broken"):
         build(engine)
     engine.close()
 

@@ -547,6 +547,12 @@ def test_a_damaged_model_is_left_out_and_the_others_work(models, tmp_path):
         engine.close()
 
 
+def test_a_model_folder_is_an_engine_of_one_model(models):
+    engine = Engine(models / "first")
+    assert list(engine.models) == ["first"] and same(engine.decode("first", codes(2)).get(), decoded("first", codes(2)))
+    engine.close()
+
+
 def test_no_folder_is_no_model(tmp_path):
     engine = Engine(tmp_path / "nothing")
     assert engine.models == {} == engine.refused

@@ -113,7 +113,7 @@ def test_a_dry_run_prints_what_would_be_trained_and_trains_nothing(tmp_path, mon
 
 @pytest.mark.parametrize(("change", "named"), [
     ({"log_every": 3, "save_every": 4}, "multiple of --log-every"), ({"log_every": 0}, "--log-every"),
-    ({"steps": 0}, "--steps"), ({"batch": 1}, "--batch"), ({"starts": 0}, "--starts"),
+    ({"steps": 0}, "--steps"), ({"batch": 1}, "--batch"), ({"lr": math.nan}, "--lr"), ({"starts": 0}, "--starts"),
     ({"starts": 2, "start_steps": 8}, "--start-steps"), ({"starts": 2, "start_steps": 0}, "--start-steps"),
     ({"seeds": ()}, "seed"), ({"seeds": (1, 2, 1)}, "--seeds"),
     ({"starts": 2, "start_steps": 4, "begin_from": Path("anywhere")}, "--begin-from"),
