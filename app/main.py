@@ -7,6 +7,7 @@
 import argparse
 import os
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import gradio as gr
@@ -122,18 +123,18 @@ def main(argv: list[str] | None = None) -> None:
         page = build(engine)
     except (ValueError, OSError, RuntimeError) as error:  # torch's word on a device is a RuntimeError
         parser.error(str(error))
-    try:
-        _, url, _ = page.launch(
-            server_name=options.host, server_port=options.port, auth=auth, prevent_thread_lock=True,
-            **launch_settings(),
-        )
-    except OSError:
-        parser.error(f"{options.host}:{options.port} cannot be served on: the port is taken or may not be used, or the "
-                     "address is none of this machine's. --host and --port choose another.")
-    print(f"Unravel is at {url}", flush=True)
-    threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
-    try:
-        page.block_thread()
-    finally:
-        page.close(verbose=False)  # Gradio deletes what was uploaded
-        engine.close()
+    with closing(engine):  # whatever happens: a process that ends while torch is at work is aborted
+        try:
+            _, url, _ = page.launch(
+                server_name=options.host, server_port=options.port, auth=auth, prevent_thread_lock=True,
+                **launch_settings(),
+            )
+        except OSError:
+            parser.error(f"{options.host}:{options.port} cannot be served on: the port is taken or may not be used, or "
+                         "the address is none of this machine's. --host and --port choose another.")
+        try:
+            print(f"Unravel is at {url}", flush=True)
+            threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
+            page.block_thread()
+        finally:
+            page.close(verbose=False)  # Gradio deletes what was uploaded

@@ -312,8 +312,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
     """Train to the end, resuming if the run was begun before; returns the exported model folders."""
     if min(plan.steps, plan.starts, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
         raise ValueError("--steps, --starts, --log-every and --save-every must be 1 or more, and a seed be given.")
-    if plan.batch < 2 or not plan.lr > 0:  # statistics of a batch of one picture teach nothing
-        raise ValueError("--batch must be 2 or more, and --lr above 0.")
+    if plan.batch < 2 or not plan.lr >= 0:  # statistics of a batch of one picture teach nothing
+        raise ValueError("--batch must be 2 or more, and --lr 0 or more.")
     if plan.starts > 1 and not 0 < plan.start_steps < plan.steps:
         raise ValueError("--start-steps must be at least 1 and fewer than --steps.")
     if plan.starts > 1 and plan.begin_from is not None:

@@ -214,5 +214,5 @@ def test_every_stage_has_a_learning_rate_of_its_own():
             assert model.rate(torch.tensor(step), 1000, stage).item() == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-def test_weights_are_stored_in_half_precision():
-    assert LatentMethod.stored == torch.float16
+def test_weights_are_stored_in_eight_bits():
+    assert LatentMethod.stored == torch.int8
