@@ -73,9 +73,10 @@ class OwnMaps:
 
     def place(self, token: str = "") -> Path:
         """A new folder for a download, that cannot be guessed: of the map under a token, which it goes with, or of any
-        other."""
+        other. It lasts as long as a result."""
         folder = self.downloads / token / secrets.token_hex(16)
         folder.mkdir(parents=True)
+        after(LIFE, discard, folder)
         return folder
 
     def cancel(self, page: str) -> None:

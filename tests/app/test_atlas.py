@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app import maps
+from app import maps, own_maps
 from app.atlas import ALONE, Atlas, thumbs
 from app.explore import Explore
 from app.maps import Finder, found_colours
@@ -221,6 +221,16 @@ def test_figures_lie_where_nobody_can_guess_and_go_with_an_own_map(tab, made, tm
     assert [Path(path).name for path in tab.own.files(token)] == ["map-first.npz", "map-first.parquet"]
     tab.own._forget(token)
     assert not mine.exists() and shipped.exists()
+
+
+def test_a_saved_figure_does_not_lie_on_the_server_for_ever(tab, monkeypatch):
+    later = []
+    monkeypatch.setattr(own_maps, "after", lambda seconds, act, *given: later.append((seconds, act, given)))
+    path = Path(tab.save("first", "flat", None))
+    [(seconds, act, given)] = later
+    assert path.exists() and seconds == own_maps.LIFE
+    act(*given)
+    assert not path.parent.exists()
 
 
 def test_an_own_map_is_not_lost_until_the_next_one_is_made(tab, made, tmp_path, monkeypatch):
