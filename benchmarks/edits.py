@@ -2,8 +2,10 @@
 
 One random factor of a random held-out picture is set to a random place of its range. Compared are the
 picture while a slider moves (the quick sampler) and at rest (the slow one): PSNR, and whether reading both
-again names the same factor as the one that moved most. Then the same edits from the noise that all pictures
-share and from each picture's own, found by DDIM's inversion: how many grey levels they change the picture by.
+again names the same factor as the one that moved most; of all edits and of those that change the slow one's
+picture by a grey level or more, since nothing moves most where nothing is seen to move. Then the same edits
+from the noise that all pictures share and from each picture's own, found by DDIM's inversion: how many grey
+levels they change the picture by.
 
 Times are of one edit at a time by the engine that serves the page: from the edited code to the picture's
 bytes, both ways in turn, the median of `--timed` edits after a few that do not count.
@@ -25,6 +27,7 @@ from engine.serve import MODELS
 
 PART = 20  # edits at a time
 ENOUGH = 28.0  # dB of quick against slow
+SEEN = 1.0     # grey levels on average that an edit must change the picture by to be seen
 FIRST = 5      # timed edits that do not count
 
 
@@ -63,7 +66,7 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
     data, generator = load(config["data"]), Generator().manual_seed(seed)
     held_out = split(len(data))[1]
     numbers = held_out[torch.randint(len(held_out), (count,), generator=generator)]
-    rows = {"psnr": [], "same": [], "shared": [], "own": []}
+    rows = {"psnr": [], "same": [], "seen": [], "shared": [], "own": []}
     for part in numbers.split(PART):
         codes = model.encode((data.images(part).float() / 255).to(device))
         moved = edited(codes.cpu(), factors.visible(table), generator).to(device)
@@ -73,13 +76,19 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
         shifts = [(model.represent(p) - home).unflatten(1, (model.count, model.size)).norm(dim=2).argmax(1)
                   for p in pictures]
         rows["same"].append((shifts[0] == shifts[1]).float())
+        moves = 255 * (pictures[1] - model.refine(codes)).abs().mean((1, 2, 3))
+        rows["seen"].append((moves >= SEEN).float())
         rows["shared"].append(changes(model, codes, moved, model.start(moved)))
         rows["own"].append(changes(model, codes, moved, own_noise(model, codes)))
     found = {name: torch.cat(values) for name, values in rows.items()}
+    seen = found["seen"] > 0
     return {
         "PSNR of quick against slow, mean, dB": found["psnr"].mean().item(),
         f"share of edits of {ENOUGH:g} dB or more": (found["psnr"] >= ENOUGH).float().mean().item(),
         "share in which both move the same factor most": found["same"].mean().item(),
+        f"share that changes the picture by {SEEN:g} grey level or more": found["seen"].mean().item(),
+        f"share of those of {ENOUGH:g} dB or more": (found["psnr"][seen] >= ENOUGH).float().mean().item(),
+        "share of those in which both move the same factor most": found["same"][seen].mean().item(),
         "change by an edit from the common noise, grey levels": found["shared"].mean().item(),
         "change by the same edit from a picture's own noise": found["own"].mean().item(),
     }
