@@ -18,7 +18,7 @@ from engine.data.dataset import SIZE, Dataset, Grid, KnownFactor, split
 from engine.data.folder import LIMIT, SUFFIXES, ImageFolder
 
 __all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "batches", "load", "materialise", "sample",
-           "sample_classes", "split"]
+           "sample_classes", "sample_numbers", "split"]
 
 FONTS = {".ttf", ".otf", ".ttc"}  # suffixes that make a folder without pictures one of fonts
 
@@ -70,7 +70,7 @@ def _read(path: Path, kind: str, name: str, crop: str, limit: int) -> Dataset:
 def sample(dataset: Dataset, count: int, device: torch.device | str) -> Tensor:
     """`count` training images, or all where there are fewer, drawn without repetition and the same every
     time: (n, C, 64, 64) uint8 on `device`."""
-    return materialise(dataset, _sampled(dataset, count), device)
+    return materialise(dataset, sample_numbers(dataset, count), device)
 
 
 def sample_classes(dataset: Dataset, factor: str, count: int, device: torch.device | str) -> Tensor:
@@ -80,10 +80,10 @@ def sample_classes(dataset: Dataset, factor: str, count: int, device: torch.devi
     if factor not in names:
         raise ValueError(f"'{dataset.name}' has no factor '{factor}' with classes, but {', '.join(names) or 'none'}.")
     column = [f.name for f in dataset.factors].index(factor)
-    return dataset.labels(_sampled(dataset, count).to(device))[:, column].long()
+    return dataset.labels(sample_numbers(dataset, count).to(device))[:, column].long()
 
 
-def _sampled(dataset: Dataset, count: int) -> Tensor:
+def sample_numbers(dataset: Dataset, count: int) -> Tensor:
     """Numbers of `count` training images, or of all where there are fewer."""
     index, _ = split(len(dataset))
     return index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))[:count]]
