@@ -25,6 +25,7 @@ DISTILLED = "HLLE + ICA, distilled"
 NETS: dict[str, tuple[type[Method], dict]] = {
     "AE": (isometric.Isometric, {"isometry": "none"}),
     "IRMAE": (isometric.Isometric, {"isometry": "none", "linear_layers": 8}),
+    "IRMAE, wide": (isometric.Isometric, {"isometry": "none", "linear_layers": 8, "wide": 32}),
     "VAE": (vae.VAE, {}),
     "LI-AE": (isometric.Isometric, {}),
     "LI-AE, decoder": (isometric.Isometric, {"isometry": "decoder"}),

@@ -12,6 +12,9 @@ stand for it: 'neighbours' asks that codes of neighbouring images are as far apa
 scale that is learnt; 'decoder' is the relaxed distortion of [IRAE]. 'none' is the plain autoencoder, and
 with `linear_layers` IRMAE.
 
+[IRMAE]'s code is wider than what it is to find, and loses rank in training: `wide` numbers, of whose principal
+components `latents` are kept. A code that has no more numbers than factors loses rank that was needed.
+
 Departures: nets and optimiser are those of `vae.py`, where [IRMAE]'s are larger; the distortion is divided
 by its least value, so that it is 0 for an isometry up to scale, and its random directions have unit mean
 square exactly; pixels are Bernoulli, since the squared error of a sigmoid was seen to stay black for ever. The
@@ -44,6 +47,7 @@ class Config:
     isometry: Literal["neighbours", "decoder", "none"] = "neighbours"  # what is pushed to local isometry
     weight: float = 1.0             # of that
     linear_layers: int = 0          # square ones without bias between encoder and code; IRMAE has 8
+    wide: int = 0                   # numbers in the code that is trained, if not D
     encoder_width: int = 32         # channels of the first convolution
     decoder_width: int = 32         # channels of the last hidden layer
 
@@ -95,14 +99,17 @@ class Isometric(Method):
         self.config = config
         self.channels = channels
         self.code_size = size = config.latents
-        self.encoder = Encoder(channels, size, config.encoder_width)
-        self.linear = nn.Sequential(*(nn.Linear(size, size, bias=False) for _ in range(config.linear_layers)))
-        self.decoder = Decoder(size, channels, config.decoder_width)
+        wide = config.wide or size
+        if wide < size:
+            raise ValueError(f"--wide must be --latents, {size}, or more.")
+        self.encoder = Encoder(channels, wide, config.encoder_width)
+        self.linear = nn.Sequential(*(nn.Linear(wide, wide, bias=False) for _ in range(config.linear_layers)))
+        self.decoder = Decoder(wide, channels, config.decoder_width)
         if config.isometry == "neighbours":
             self.log_scale = nn.Parameter(torch.zeros(()))
-        self.register_buffer("centre", torch.zeros(size))
-        self.register_buffer("unmixing", torch.eye(size))
-        self.register_buffer("mixing", torch.eye(size))
+        self.register_buffer("centre", torch.zeros(wide))
+        self.register_buffer("unmixing", torch.eye(size, wide))
+        self.register_buffer("mixing", torch.eye(wide, size))
         self.register_buffer("variance", torch.ones(()), persistent=False)  # of the images, all pixels together
         self.register_buffer("images", None, persistent=False)              # (M, C, 64, 64) uint8, the landmarks
         self.register_buffer("table", None, persistent=False)               # (M, k) their neighbours
@@ -114,11 +121,11 @@ class Isometric(Method):
         return plain if self.config.isometry == "none" else f"LI-{plain} ({self.config.isometry})"
 
     def mixed(self, x: Tensor) -> Tensor:
-        """Images -> codes (B, D) before ICA: what is trained."""
+        """Images -> codes (B, D), or (B, `wide`), before ICA: what is trained."""
         return self.linear(self.encoder(x)).float()
 
     def drawn(self, mixed: Tensor) -> Tensor:
-        """Codes (B, D) before ICA -> images."""
+        """Codes before ICA -> images."""
         return self.decoder(mixed).float().sigmoid()
 
     def encode(self, x: Tensor) -> Tensor:
@@ -142,11 +149,17 @@ class Isometric(Method):
     def finish(self, pictures: Callable[[int], Tensor]) -> None:
         from engine.ica import unmix
 
-        codes = torch.cat([self.mixed(part.float() / 255) for part in pictures(UNMIXED).split(500)])
-        found = unmix(codes.cpu().double().numpy())
-        self.centre.copy_(torch.from_numpy(found.centre))
-        self.unmixing.copy_(torch.from_numpy(found.matrix))
-        self.mixing.copy_(torch.from_numpy(found.matrix).inverse())
+        codes = torch.cat([self.mixed(part.float() / 255) for part in pictures(UNMIXED).split(500)]).cpu().double()
+        axes = torch.eye(codes.shape[1], dtype=codes.dtype)
+        if self.config.wide > self.code_size:
+            axes = torch.linalg.eigh(torch.cov(codes.T))[1][:, -self.code_size:].T  # of the largest variances
+        found = unmix((codes @ axes.T).numpy())
+        matrix = torch.from_numpy(found.matrix)
+        # What the other components have on average stays in every picture.
+        rest = codes.mean(0) - axes.T @ (axes @ codes.mean(0))
+        self.centre.copy_(rest + axes.T @ torch.from_numpy(found.centre))
+        self.unmixing.copy_(matrix @ axes)
+        self.mixing.copy_(axes.T @ matrix.inverse())
 
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         z = self.mixed(x)

@@ -149,6 +149,26 @@ def test_ica_settles_the_axes_and_changes_no_picture(options):
     assert codes.std(0).tolist() == pytest.approx([1, 1], abs=1e-2)
 
 
+def test_of_a_wide_code_the_largest_components_are_kept_and_the_mean_of_the_others():
+    model = fresh(isometry="none", linear_layers=2, wide=6)
+    with torch.no_grad():
+        model.encoder.head.weight.mul_(20)
+        mixed = model.mixed(IMAGES.float() / 255).double()
+        model.finish(some)
+        codes = model.encode(IMAGES.float() / 255)
+        _, values, axes = torch.linalg.svd(mixed - mixed.mean(0), full_matrices=False)
+        kept = mixed.mean(0) + (mixed - mixed.mean(0)) @ axes[:2].T @ axes[:2]
+        torch.testing.assert_close(model.decode(codes), model.drawn(kept.float()), atol=1e-4, rtol=1e-3)
+    assert values[2] > 1e-3 * values[0] and codes.shape == (len(IMAGES), 2) == (len(IMAGES), model.code_size)
+    assert codes.mean(0).tolist() == pytest.approx([0, 0], abs=1e-2)
+    assert codes.std(0).tolist() == pytest.approx([1, 1], abs=1e-2)
+
+
+def test_a_code_narrower_than_what_is_asked_of_it_is_refused():
+    with pytest.raises(ValueError, match="--wide must be --latents, 2, or more"):
+        fresh(wide=1)
+
+
 def test_it_is_called_what_it_is():
     names = [fresh(**options).title for options in FORMS]
     assert names == ["LI-AE (neighbours)", "LI-AE (decoder)", "AE", "IRMAE"]
