@@ -19,7 +19,8 @@ from scipy.spatial import cKDTree
 
 from engine import MODELS, LatentMap, checkpoint, map_of
 from engine.data import load
-from engine.latent_map import NEIGHBOURS, encoded, settings
+from engine.latent_map import encoded
+from engine.latent_place import NEIGHBOURS, settings
 
 
 def held_out(made: LatentMap, size: int, count: int, seed: int = 1) -> torch.Tensor:

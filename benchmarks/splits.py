@@ -6,7 +6,7 @@ The encoders of the second stage learn what the embeddings tell, so this is wher
 a training's time. Written to splits.json and splits.md beside this file; with --sheets also pictures of the swaps.
 
 Stop it at any moment; the same command goes on. Labels are used to score, and by the options that say so. On a GPU,
-about a minute for each option; `--features vgg` wants the weights that `engine.perceptual` makes.
+about a minute for each option; `--features vgg` wants the weights that `engine.make_vgg` makes.
 """
 
 import json

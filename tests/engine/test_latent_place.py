@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.latent_place import densest, membership
+from engine.latent_place import apart, densest, membership
 
 
 def test_a_newcomer_goes_to_its_group_and_a_stranger_is_told(grouped, groups):
@@ -51,3 +51,13 @@ def test_a_place_is_where_most_neighbours_are_and_not_between_them():
     assert np.linalg.norm(densest(heap, even, 2)[0]) < 1.5
     assert np.linalg.norm(densest(heap, other, 2)[0] - 50) < 1.5
     assert densest(heap, even, 1e6)[0] == pytest.approx(heap.mean((0, 1)), rel=1e-3)  # wide: their mean
+
+
+def test_what_sets_points_apart_is_measured_in_deviations():
+    random = np.random.default_rng(0)
+    values, chosen = random.normal(size=(4000, 3)), np.arange(4000) < 500
+    values[chosen, 1] += 2
+    values[:, 2] = 1
+    effect = apart(values, chosen)
+    assert abs(effect[0]) < 0.15 and 1.5 < effect[1] < 2.1 and effect[2] == 0
+    assert (apart(values, np.zeros(4000, bool)) == 0).all()

