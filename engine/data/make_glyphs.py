@@ -6,8 +6,8 @@ noted and the originals are attributed to him. The changes: capitals only, drawn
 levels, each made to fill the picture; typefaces that are not legible are left out (`legible`).
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +65,10 @@ def build(folder: Path, sheet: Path = SHEET, names: Path = NAMES, origin: str = 
 
 def main() -> None:
     """Entry point of `python -m engine.data.make_glyphs`."""
-    if len(sys.argv) > 1:
-        folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="of fonts; the Debian package's if not given")
+    folder = parser.parse_args().folder
+    if folder is not None:
         count = build(folder, origin=f"Drawn here from the fonts in {folder.name}.")
     else:
         count = build(PACKAGE)
