@@ -34,7 +34,7 @@ on them; the sliders go from a picture's own part to the other's. Below, every c
 MOST = 8            # contents, and styles, of the matrix
 NEW = 8             # new contents at a time
 OTHER = 12          # the sample that a page opens with as its second picture
-CLEAR = 0.2         # by which one correlation must exceed the other for a factor to belong to a side
+CLEAR, CARRIED = 0.2, 0.5  # by which one correlation must exceed the other for a factor to belong to a side, and be it
 TILE = 64           # pixels of a picture
 
 
@@ -130,7 +130,7 @@ def meaning(known: Model) -> str:
         if None in both.values():
             continue
         side, other = sorted(both, key=both.get, reverse=True)
-        clear = both[side] - both[other] >= CLEAR
+        clear = both[side] - both[other] >= CLEAR and both[side] >= CARRIED
         found[side if clear else "neither"].append((f"<b>{escape(factor)}</b>", both[side], both[other], best))
     parts = []
     for side, rows in found.items():

@@ -27,8 +27,8 @@ FACTORS = (
     KnownFactor("gender"),                              # 0 female, 1 male
     KnownFactor("age"),                                 # 0 child, 0.5 young adult, 1 old
     KnownFactor("weight"),                              # 0 thin, 1 heavy
-    KnownFactor("african", high=0.8),                   # share of the african shape ...
-    KnownFactor("asian"),                               # ... and of the asian one in the rest; then caucasian
+    KnownFactor("African features", high=0.8),          # share of that shape ...
+    KnownFactor("Asian features"),                      # ... and of that one in the rest; then the third
     KnownFactor("head width", low=-1),
     KnownFactor("nose size", low=-1),
     KnownFactor("mouth width", low=-1),
@@ -117,8 +117,8 @@ def _coefficients(head: Head, f: dict[str, Tensor]) -> Tensor:
     """Weight (B, S) of each named shape."""
     gender = torch.stack([1 - f["gender"], f["gender"]], 1)                     # female, male
     age, weight = _ladder(f["age"], 3), _ladder(f["weight"], 3)
-    african, rest = f["african"], 1 - f["african"]
-    ancestry = torch.stack([african, rest * f["asian"], rest * (1 - f["asian"])], 1)
+    african, rest = f["African features"], 1 - f["African features"]
+    ancestry = torch.stack([african, rest * f["Asian features"], rest * (1 - f["Asian features"])], 1)
     by_name: dict[str, Tensor] = {}
     for g, sex in enumerate(("female", "male")):
         for a, years in enumerate(("child", "young", "old")):

@@ -172,6 +172,8 @@ def test_content_and_style_mean_what_was_measured(engine):
     assert "content carries the <b>letter</b> (0.80 with the picture that gave content, 0.02" in said
     assert "style carries the <b>face</b> (0.60" in said and "neither clearly carries the <b>slant</b>" in said
     assert "right" not in said
+    faint = {"read hue": 1.0, "swap hue content": 0.4, "swap hue style": 0.0}
+    assert "neither clearly carries the <b>hue</b>" in meaning(replace(engine.model("two-sided"), scores=faint))
     three = {f"{what} {factor}{side}": value for factor, own in (("hue", 0.9), ("size", 0.98), ("glow", 0.9))
              for what, side, value in (("read", "", 1.0), ("swap", " content", -0.001), ("swap", " style", own))}
     assert ("style carries the <b>hue</b>, <b>size</b> and <b>glow</b> (0.90 to 0.98 with the picture that gave style, "

@@ -22,7 +22,7 @@ def test_every_method_and_data_set_that_was_trained_is_shipped():
     assert {(c["method"], c["data"]) for c in configs.values()} >= {
         ("protovae", "shapes3d"), ("vae", "shapes3d"), ("dotvae", "shapes3d"),
         ("protovae", "dsprites"), ("vae", "dsprites"), ("dotvae", "dsprites"), ("vae", "faces"), ("csdismo", "glyphs"),
-        ("csdismo", "shapes3d"),
+        ("csdismo", "shapes3d"), ("csdismo", "faces"), ("disdiff", "shapes3d"),
     }
 
 

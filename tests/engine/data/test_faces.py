@@ -7,8 +7,8 @@ from engine.data.faces import FACTORS, Faces, _coefficients, _head, uniforms
 
 FACES = Faces()
 COLUMN = {factor.name: k for k, factor in enumerate(FACTORS)}
-PLAIN = {"gender": 0.3, "african": 0.2, "asian": 0.3, "jaw open": 0.1, "eyelids": -0.2, "skin tone": 0.3,
-         "hair colour": 0.3, "hair length": 0.4, "lamp": 20.0, "background hue": 0.6}
+PLAIN = {"gender": 0.3, "African features": 0.2, "Asian features": 0.3, "jaw open": 0.1, "eyelids": -0.2,
+         "skin tone": 0.3, "hair colour": 0.3, "hair length": 0.4, "lamp": 20.0, "background hue": 0.6}
 
 
 def values(**changes: float) -> torch.Tensor:
@@ -142,7 +142,7 @@ def test_every_head_is_a_mean_of_the_models_corners():
     assert torch.allclose(weight[:, origin].sum(1), torch.ones(50), atol=1e-5)
     assert torch.allclose(weight[:, corner & ~origin].sum(1), torch.ones(50), atol=1e-5)
     assert (weight >= 0).all()
-    extreme = values(gender=1, age=1, weight=0, african=0, asian=1)
+    extreme = values(gender=1, age=1, weight=0, African_features=0, Asian_features=1)
     pure = _coefficients(head, dict(zip(COLUMN, extreme.unbind(1), strict=True)))
     assert pure[0, head.names.index("male-old-min")] == 1 and pure[0, head.names.index("male-old-asian")] == 1
 
