@@ -20,14 +20,14 @@ import tyro
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.results.store import locked
 from engine import metrics, readers
 from engine.data import Dataset, KnownFactor, load, materialise, sample_numbers, split
+from engine.device import chosen_device
 from engine.evaluate_swaps import MOSTLY
-from engine.files import write_atomically
+from engine.files import locked, write_atomically
 from engine.methods.csdismo import Config, CSDisMo
 from engine.readers import Reader
-from engine.train import Plan, Trainer, chosen_device
+from engine.train import Plan, Trainer
 
 RESULTS = Path(__file__).with_suffix(".json")
 PAIRS, PART = 3_000, 500    # swaps that are read, and how many at a time

@@ -7,6 +7,8 @@ loads a flipped bit without complaint, so a byte that differs is refused before 
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MANIFEST = "MANIFEST.json"
@@ -58,3 +60,24 @@ def read_verified(folder: Path, name: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != expected:
         raise Damaged(f"{path} is damaged: its sha256 differs from {MANIFEST}.")
     return data
+
+
+@contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock on a folder, or on a file, which is made if it is not there; False if another holder has it. The lock
+    ends with this process at the latest. Where the system has no flock, as on Windows, everybody is told True."""
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

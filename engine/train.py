@@ -33,9 +33,11 @@ from tqdm import tqdm
 
 from engine import checkpoint, export
 from engine.data import Dataset, batches, load, sample, sample_classes
-from engine.files import read_verified, write_atomically
+from engine.device import chosen_device
+from engine.files import locked, read_verified, write_atomically
 from engine.method import Method, method, methods
 
+LOCK = ".training"  # a file that is locked while a run is under way
 APART = 1_000_003  # between the numbers of two starts of a seed, so that they are no other seed's
 
 
@@ -297,19 +299,9 @@ def flat(options: dict) -> dict:
     return {k: v for k, v in options.items() if k != "model"} | options["model"]
 
 
-def chosen_device(name: str) -> torch.device:
-    """The device called `name`, 'auto' being a GPU where there is one; ValueError if it is not to be had."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"There is no usable device '{name}' here; try --device auto.") from None
-    return torch.device(name)
-
-
 def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
-    """Train to the end, resuming if the run was begun before; returns the exported model folders."""
+    """Train to the end, resuming if the run was begun before; returns the exported model folders. Raises ValueError
+    for a plan that cannot be kept, and while another process trains in the same folder."""
     if min(plan.steps, plan.starts, plan.log_every, plan.save_every, len(plan.seeds)) < 1:
         raise ValueError("--steps, --starts, --log-every and --save-every must be 1 or more, and a seed be given.")
     if plan.batch < 2 or not plan.lr >= 0:  # statistics of a batch of one picture teach nothing
@@ -331,8 +323,16 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
         raise ValueError(f"{plan.data} holds one picture; training takes two or more.")
     out = plan.out or Path("runs") / f"{cls.name}-{dataset.name}"
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(cls, config, plan, dataset, device)
-    options = resolved(plan, config, cls.name)
+    with locked(out / LOCK) as ours:
+        if not ours:
+            raise ValueError(f"Another process is training in {out}; wait for its end or choose another --out.")
+        return complete(Trainer(cls, config, plan, dataset, device), dataset, out)
+
+
+def complete(trainer: Trainer, dataset: Dataset, out: Path) -> list[Path]:
+    """Make the steps of a run that are left, in a folder that nobody else trains in, and export it."""
+    plan, model = trainer.plan, trainer.runs[0].model
+    options = resolved(plan, model.config, model.name)
     state = out / "state.safetensors"
     if state.exists():
         history = trainer.resume(state, options)

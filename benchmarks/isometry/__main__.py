@@ -22,8 +22,8 @@ from benchmarks.isometry import figure, planes, work
 from benchmarks.isometry.report import report
 from benchmarks.isometry.store import Store
 from engine import manifolds
+from engine.device import chosen_device
 from engine.files import write_atomically
-from engine.train import chosen_device
 
 RESULTS = Path(__file__).parents[1] / "isometry.json"
 FIGURE = Path(__file__).parents[2] / "assets" / "isometry" / "figure.webp"

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from benchmarks.results.store import locked
-from engine.files import write_atomically
+from engine.files import locked, write_atomically
 
 KEPT = 1000     # pictures whose codes are kept, enough for a scatter
 

@@ -24,7 +24,7 @@ from benchmarks.results import store
 from benchmarks.results.cells import Cell
 from benchmarks.results.floors import Floor
 from engine.evaluate import METRICS
-from engine.files import MANIFEST, write_atomically
+from engine.files import MANIFEST, locked, write_atomically
 
 ROOT = Path(__file__).parents[2]
 MADE, AGREEMENT, LOG, CONFIG = "cell.json", "agreement.json", "log.json", "config.json"
@@ -177,7 +177,7 @@ class Runner:
         folder = self.out / cell.name
         folder.mkdir(parents=True, exist_ok=True)
         if cell.name not in self.ours:
-            if not self.locks.enter_context(store.locked(folder)):
+            if not self.locks.enter_context(locked(folder)):
                 self.say(f"{cell.name} is left to another run, which is working on it")
                 return False
             self.ours.add(cell.name)

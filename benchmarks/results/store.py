@@ -5,16 +5,12 @@
 An entry has the scores of engine.evaluate, what selects a seed without labels, and what made it.
 """
 
-import fcntl
 import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
-from engine.files import write_atomically
+from engine.files import locked, write_atomically
 
 RESULTS = Path(__file__).parents[1] / "results.json"
 
@@ -57,18 +53,3 @@ def update(path: Path, new: dict) -> dict:
             text = json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
             write_atomically(path, text.encode())
     return result
-
-
-@contextmanager
-def locked(folder: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock on `folder`, which ends with this process at the latest; False if another has it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(handle)

@@ -25,6 +25,7 @@ from benchmarks.results.report import COLUMNS, bold, report, spread, text
 from benchmarks.results.run import TRAINING, Runner, Tools
 from engine import evaluate, metrics
 from engine.data.dataset import Dataset, Grid, KnownFactor
+from engine.files import locked
 from engine.method import Slot
 from engine.train import parse
 from tests.tiny import save_tiny
@@ -250,7 +251,7 @@ def test_killed_at_any_moment_it_goes_on(runner, tmp_path):
 def test_two_runs_do_not_share_a_cell(runner, tmp_path):
     folder = tmp_path / "runs" / "one-dsprites"
     folder.mkdir(parents=True)
-    with store.locked(folder) as mine:
+    with locked(folder) as mine:
         assert mine
         second = runner(cell(), cell("two-dsprites"))
         assert second.run() == ["one-dsprites: not begun"] and not second.failed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import MANIFEST, Damaged, read_verified, write_atomically, write_manifest
+from engine.files import MANIFEST, Damaged, locked, read_verified, write_atomically, write_manifest
 
 OLD, NEW = b"old" * 1000, b"new" * 5000
 
@@ -134,3 +134,11 @@ def test_a_folder_in_the_place_of_a_file_is_refused(folder):
     (folder / MANIFEST).mkdir()
     with pytest.raises(Damaged, match=r"MANIFEST\.json cannot be read"):
         read_verified(folder, "b.bin")
+
+
+def test_a_lock_is_held_by_one_and_ends_with_its_holder(tmp_path):
+    for path in (tmp_path, tmp_path / "new"):
+        with locked(path) as first, locked(path) as second:
+            assert first and not second
+        with locked(path) as third, locked(tmp_path / "other") as fourth:
+            assert third and fourth

@@ -145,7 +145,7 @@ def test_a_run_learns_logs_and_exports(plan, capsys):
         assert log[-1]["terms"][seed]["loss"] < log[0]["terms"][seed]["loss"] - 50
     printed = capsys.readouterr()
     assert printed.out == "" and "60/60" in printed.err and "images/s" in printed.err
-    assert {p.name for p in plan.out.iterdir()} == {"state.safetensors", "log.json", "seed4", "seed7"}
+    assert {p.name for p in plan.out.iterdir()} == {"state.safetensors", "log.json", "seed4", "seed7", train.LOCK}
     final = state(plan.out)
     for folder, seed in zip(folders, (4, 7), strict=True):
         model, _, config = checkpoint.load(folder)
@@ -462,7 +462,16 @@ def test_a_killed_run_goes_on_where_it_was_saved(pictures, tmp_path):
     assert same_run(tmp_path / "whole", tmp_path / "broken")
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "warp", ""])
-def test_a_device_that_is_not_there_is_refused_in_a_sentence(device):
-    with pytest.raises(ValueError, match=f"no usable device '{device}'"):
-        train.chosen_device(device)
+def test_two_processes_do_not_train_in_one_folder(plan, monkeypatch):
+    """They would overwrite each other's states and models without a word."""
+    advance = Trainer.advance
+
+    def meanwhile(trainer, number):
+        if number == 0:
+            with pytest.raises(ValueError, match=r"Another process is training in .*choose another --out"):
+                fit(vae.VAE, SMALL, plan)
+        advance(trainer, number)
+
+    monkeypatch.setattr(Trainer, "advance", meanwhile)
+    fit(vae.VAE, SMALL, plan)
+    fit(vae.VAE, SMALL, plan)  # the lock has gone with the run
