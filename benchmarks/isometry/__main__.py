@@ -3,7 +3,8 @@
 On every manifold of `engine.manifolds`: Hessian eigenmaps and principal components, each before and after
 ICA; autoencoders of the same nets, plain, implicitly rank-minimising, variational and with either isometry
 term, with ICA after training; and the spectral coordinates distilled into a net, with pictures it never saw.
-Some manifolds also with Gaussian factors and with an isometry broken on purpose. Labels are used to score.
+Some manifolds also with Gaussian factors and with an isometry broken on purpose; and points on half circles, which
+need no pictures, in as many dimensions. Labels are used to score.
 
 Writes isometry.json and isometry.md beside this package, the figure assets/isometry/figure.webp with the nets'
 codes for the page beside it, and under --out every code that was scored and a model folder of each distilled
@@ -53,7 +54,7 @@ def main(options: Options) -> int:
     if not options.report:
         device = chosen_device(options.device)
         setting = work.Setting(options.seeds, options.steps, options.count, device, options.out / "models")
-        tasks = [work.Timing()]
+        tasks = [work.Timing(), *map(work.Arcs, work.CURVED)]
         for name in chosen:
             tasks.append(work.Spectral(name))
             if name in work.VARIED:

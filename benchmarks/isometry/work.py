@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.manifold import LocallyLinearEmbedding
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from engine import chart, export, hessian_lle, ica, isometry
@@ -18,6 +19,7 @@ from engine.metrics import mcc, reconstruction
 from engine.train import Plan, Trainer, resolved
 
 VARIED = "blob", "disc-hue", "spots", "faces-light-background", "drawn-faces-2-3", "drawn-faces-4d"
+CURVED = 2, 4, 8        # dimensions of the arcs
 UNSEEN = 1000           # pictures that no net was trained on
 TIMED = "blob"          # the manifold on which the embeddings are timed
 DISTILLED = "HLLE + ICA, distilled"
@@ -79,6 +81,40 @@ class Timing:
         for name, codes in (("HLLE", ours), ("scikit-learn's hessian", theirs / theirs.std(0))):
             scores[name] = mcc(ica.unmix(codes)(codes), truth)
         return {"seconds": seconds, "MCC after ICA": scores, "threads": torch.get_num_threads()}, {}
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Uniform factors, each on a half circle of its own, without pictures: an exact local isometry that is not flat."""
+
+    dimensions: int
+
+    @property
+    def key(self) -> str:
+        """The cell's name."""
+        return f"arcs/{self.dimensions}"
+
+    def made_with(self, setting: Setting) -> dict:
+        """What decides this cell's numbers."""
+        return {"points": setting.count * (2 if self.dimensions >= 8 else 1)}
+
+    def run(self, setting: Setting) -> tuple[dict, dict]:
+        """MCC of the coordinates, the gap, the estimated dimension, and what a neighbourhood spans: the mean share of
+        a factor's range between the ends of the neighbours by which a Hessian is estimated."""
+        random = np.random.default_rng(0)
+        values = random.uniform(-1, 1, (self.made_with(setting)["points"], self.dimensions))
+        angles = values * np.pi / 2
+        points, neighbours = np.concatenate([np.cos(angles), np.sin(angles)], 1), hessian_lle.usual_neighbours(
+            self.dimensions)
+        table = NearestNeighbors(n_neighbors=neighbours + 1).fit(points).kneighbors(points, return_distance=False)
+        found = hessian_lle.embed(points, self.dimensions)
+        return {
+            "neighbours": neighbours,
+            "span": float(np.ptp(values[table], axis=1).mean() / 2),
+            "gap": found.gap,
+            "estimated dimension": hessian_lle.estimate_dimension(points),
+            "MCC": mcc(ica.unmix(found.coordinates)(found.coordinates), values),
+        }, {}
 
 
 @dataclass(frozen=True)

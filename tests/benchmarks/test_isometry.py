@@ -39,13 +39,21 @@ def done(options):
 def test_every_cell_is_measured(done):
     entries = json.loads(done.results.read_text())
     names = {"spectral", "spectral/gaussian/0", "spectral/warped/0", *NETS}
-    assert set(entries) == {"timing"} | {f"{m}/{name}" for m in done.manifolds for name in names}
+    arcs = {f"arcs/{d}" for d in work.CURVED}
+    assert set(entries) == {"timing"} | arcs | {f"{m}/{name}" for m in done.manifolds for name in names}
     spectral = entries["disc-hue/spectral"]
     assert spectral["dimension"] == 2 and set(spectral["MCC"]) == {"PCA", "PCA + ICA", "HLLE", "HLLE + ICA"}
     assert spectral["MCC"]["HLLE + ICA"] > 0.98 > spectral["MCC"]["HLLE"]
     assert entries["disc-hue/spectral/warped/0"]["MCC"]["HLLE + ICA"] < 0.9
     [row] = entries["disc-hue/AE"]["seeds"]
     assert set(row) == {"MCC before ICA", "MCC", "MCC unseen", "isometry", "PSNR unseen"}
+
+
+def test_arcs_are_found_and_a_neighbourhood_spans_more_of_them_the_more_dimensions_there_are(done):
+    found = {d: json.loads(done.results.read_text())[f"arcs/{d}"] for d in work.CURVED}
+    assert all(entry["MCC"] > 0.98 and entry["estimated dimension"] == d for d, entry in found.items() if d < 8)
+    assert found[2]["span"] < found[4]["span"] < found[8]["span"] < 1
+    assert found[8]["made with"]["points"] == 2 * found[4]["made with"]["points"] == 600
 
 
 def test_the_page_tells_the_figures(done):
