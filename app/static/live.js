@@ -269,6 +269,11 @@ function projectFilm(i) {
   screen.getContext("2d").drawImage(film.sheet, ...row, 0, 0, screen.width, screen.height);
 }
 
+function blankFilm(i) {
+  const screen = block(i)?.querySelector(".film");
+  screen?.getContext("2d").clearRect(0, 0, screen.width, screen.height);
+}
+
 function mark(i) {
   const { low, high, neutral } = view.factors[i];
   if (!block(i)?.querySelector(".undo")) return;
@@ -308,6 +313,7 @@ async function adopt() {                          // the server has turned the p
   turnCloser();
   dress();
   view.factors.forEach((_, i) => {
+    if (before?.model !== view.model) blankFilm(i);  // it is of a factor of the other model
     layStops(i);
     mark(i);
   });

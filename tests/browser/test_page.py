@@ -327,6 +327,30 @@ def test_another_model_keeps_the_picture_and_its_sliders_work(visit, api):
         page.wait_for_function("Object.keys(window.unravel.view.edits).length === 0")
 
 
+def test_films_of_one_model_do_not_stand_under_the_factors_of_another(visit, api):
+    page = visit.open()
+    drawn = """() => window.unravel.view.factors.map((_, i) => {
+        const film = document.querySelector(`#factor-${i} .film`);
+        return film.getContext("2d").getImageData(0, 0, film.width, film.height).data.some((value) => value > 0);
+    })"""
+    assert all(page.evaluate(drawn))
+    held = []
+    page.route(re.compile("/component_server"), lambda route: (
+        held.append(route) if '"films"' in route.request.post_data else route.continue_()))
+    other = [model["name"] for model in api.predict(api_name="/models")][1]
+    choose_model(page, other, 1)
+    page.wait_for_function("() => document.querySelector('#factor-0 .film')")
+    assert not any(page.evaluate(drawn))
+    for _ in range(100):                       # until the request is there
+        if held:
+            break
+        page.wait_for_timeout(50)
+    films = page.evaluate("window.unravel.counters.films")
+    held[0].continue_()
+    page.wait_for_function("films => window.unravel.counters.films > films", arg=films)
+    assert all(page.evaluate(drawn))
+
+
 def test_turning_the_page_leaves_no_edits_behind(visit):
     page = visit.open()
     for seed in (11, 12, 13):
