@@ -69,9 +69,10 @@ def make_each(
     for first in range(0, count, 256):
         progress(0.4 * first / count, "reading the pictures")
         codes.append(encoded(model, data, index[first:first + 256]))
+    whole = np.concatenate(codes)
     for part in chosen:
         columns = known[part]
-        raw = np.concatenate(codes)[:, columns]
+        raw = whole[:, columns]
         centre, scale = raw.mean(0), raw.std(0)
         if not scale.max() > 1e-5 * max(1.0, np.abs(centre).max()):  # no more than rounding
             raise Refusal("All these pictures have the same code: there is nothing to arrange.")

@@ -31,8 +31,7 @@ other tables, with as many latents as there are factors."""
 
 
 NARROW = """IRMAE's authors give it a wide code whose rank falls in training. Here its code has as many numbers as there
-are factors, as all nets of this table, and none to spare: it loses one or more of them on every manifold, and its
-figure says so and no more."""
+are factors, as all nets of this table, and none to spare: with each rank that is lost a factor goes."""
 WIDE = """"IRMAE, wide" has 32, and as many principal components are kept as there are factors."""
 TO_RUN = """"IRMAE, wide" has 32; it was not run yet."""
 
