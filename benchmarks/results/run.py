@@ -23,12 +23,14 @@ from safetensors import safe_open
 from benchmarks.results import store
 from benchmarks.results.cells import Cell
 from benchmarks.results.floors import Floor
+from engine.data.kept import VARIABLE
 from engine.evaluate import METRICS
 from engine.files import MANIFEST, locked, write_atomically
 
 ROOT = Path(__file__).parents[2]
 MADE, AGREEMENT, LOG, CONFIG = "cell.json", "agreement.json", "log.json", "config.json"
 NO_AGREEMENT = {"udr": None, "informative": None, "informative by": None}
+PICTURES = "pictures"  # folder of what is drawn once for all processes
 TAIL = 6  # lines of a failed process that are shown
 TRAINING, SCORING = 10.0, 3.0  # GB of a GPU's memory that a process is thought to need
 OUT_OF_MEMORY = "OutOfMemoryError"  # in the output of one that needed more
@@ -60,13 +62,13 @@ class Job:
     memory: float = SCORING  # GB of its device
     process: subprocess.Popen | None = None
 
-    def start(self, threads: int) -> None:
+    def start(self, threads: int, pictures: Path) -> None:
         leash = [sys.executable, "-c", LEASH] if sys.platform == "linux" else []
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*leash, *self.command], cwd=ROOT, env=environment(self.device, threads), stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                [*leash, *self.command], cwd=ROOT, env=environment(self.device, threads, pictures),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )
 
     def signal(self, number: int) -> None:
@@ -205,7 +207,7 @@ class Runner:
             if not self.has_room(queue[0].device, queue[0].memory):
                 break  # until a process on that device has ended
             job = queue.popleft()
-            job.start(threads=max(1, self.cores // self.evaluators))
+            job.start(max(1, self.cores // self.evaluators), self.out / PICTURES)
             self.scoring.append(job)
 
     def has_room(self, device: str, memory: float) -> bool:
@@ -223,7 +225,7 @@ class Runner:
         job = Job(f"training {cell.name}", [*self.tools.train, *cell.arguments(self.of(cell), str(where))],
                   folder / "train.log", folder / LOG, device, cell, memory=self.needs.get(cell.name, TRAINING))
         self.say(f"training {cell.name} on {device}; {len(self.to_train)} wait")
-        job.start(threads=max(1, self.cores // (self.jobs * len(self.devices))))
+        job.start(max(1, self.cores // (self.jobs * len(self.devices))), self.out / PICTURES)
         self.training.append(job)
 
     def stop(self, patience: float = 10) -> None:
@@ -347,14 +349,17 @@ def lengths(folder: Path) -> dict[str, int]:
     return {"steps": plan["steps"], "batch": plan["batch"]}
 
 
-def environment(device: str, threads: int) -> dict[str, str]:
-    """The variables of a process that sees one device and keeps to a number of threads."""
-    number = ""
+def environment(device: str, threads: int, pictures: Path) -> dict[str, str]:
+    """The variables of a process that sees one device and keeps to a number of threads. On a GPU it has all drawn
+    pictures from the folder `pictures`; a CPU takes longer to draw a whole set than the few thousand that it needs."""
+    number, drawn = "", {}
     if device.startswith("cuda"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         number = device.partition(":")[2] or "0"
         number = visible.split(",")[int(number)] if visible else number
-    return os.environ | {"CUDA_VISIBLE_DEVICES": number, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+        drawn = {VARIABLE: os.environ.get(VARIABLE) or str(pictures)}
+    told = {"CUDA_VISIBLE_DEVICES": number, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    return os.environ | drawn | told
 
 
 def gigabytes(device: str) -> float:

@@ -38,7 +38,8 @@ def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
         return Shapes3D()
     if name == "faces":
         from engine.data.faces import Faces
-        return Faces()
+        from engine.data.kept import kept
+        return kept(Faces())
     if name == "glyphs":
         from engine.data.glyphs import Glyphs
         return Glyphs()

@@ -25,6 +25,7 @@ from benchmarks.results.report import COLUMNS, bold, report, spread, text
 from benchmarks.results.run import TRAINING, Runner, Tools
 from engine import evaluate, metrics
 from engine.data.dataset import Dataset, Grid, KnownFactor
+from engine.data.kept import VARIABLE
 from engine.files import locked
 from engine.method import Slot
 from engine.train import parse
@@ -304,15 +305,23 @@ def test_a_cell_has_no_more_seeds_than_it_asks_for(runner, tmp_path):
 
 def test_devices_are_shared(runner, tmp_path):
     runner(cell(), jobs=1).run()
-    assert run.environment("cuda:1", 3) | {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "3"} == \
-        run.environment("cuda:1", 3)
-    assert run.environment("cpu", 1)["CUDA_VISIBLE_DEVICES"] == ""
+    second = run.environment("cuda:1", 3, tmp_path)
+    assert second | {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "3"} == second
+    assert run.environment("cpu", 1, tmp_path)["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_a_second_gpu_is_counted_among_the_visible_ones(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert run.environment("cuda:1", 1)["CUDA_VISIBLE_DEVICES"] == "7"
-    assert run.environment("cuda", 1)["CUDA_VISIBLE_DEVICES"] == "5"
+    assert run.environment("cuda:1", 1, Path())["CUDA_VISIBLE_DEVICES"] == "7"
+    assert run.environment("cuda", 1, Path())["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+def test_processes_on_gpus_draw_pictures_once_for_all(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert run.environment("cuda:0", 1, Path("here"))[VARIABLE] == run.environment("cuda:1", 1, Path("here"))[VARIABLE]
+    assert VARIABLE not in run.environment("cpu", 1, Path("here"))
+    monkeypatch.setenv(VARIABLE, "elsewhere")
+    assert run.environment("cuda:0", 1, Path("here"))[VARIABLE] == "elsewhere"
 
 
 # --- the command
