@@ -12,7 +12,7 @@ NOTE = """
 alone: how far it goes, how closely the position tells it (r, or R² for hue), and the share of the visible change
 that redrawing only this accounts for. "The object" is whatever differs from the colours at the left and right
 edge. <b>What labels say</b> is the share (R²) of the readings' variance on held-out pictures that a label accounts
-for; labels were never trained on. <b>Where</b> is a map of the change, stronger for more.</p>
+for; {taught}. <b>Where</b> is a map of the change, stronger for more.</p>
 """
 
 
@@ -23,8 +23,10 @@ def evidence(model: Model) -> str:
         return ""
     head = "".join(f'<th scope="col">{title}</th>' for title in HEAD)
     rows = "".join(_row(factor, name) for factor, name in named)
+    taught = ("of labels the model was told only which pictures are alike in " + escape(model.told) if model.told
+              else "labels were never trained on")
     return (
-        f"<details><summary>Why these names?</summary>{NOTE}"
+        f"<details><summary>Why these names?</summary>{NOTE.format(taught=taught)}"
         '<div class="scroll" role="region" aria-label="Evidence for the names" tabindex="0">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
     )

@@ -98,7 +98,7 @@ def visible(table: tuple[Factor, ...]) -> list[Factor]:
 
 
 @torch.inference_mode()
-def fit(method: Method, images: Tensor, base_images: int = 32) -> tuple[Factor, ...]:
+def fit(method: Method, images: Tensor, base_images: int = 128) -> tuple[Factor, ...]:
     """Measure the table of factors on sample images (N, C, 64, 64) uint8, N in the thousands.
 
     Visible effect of a factor: over `base_images` images, the root mean square over pixels of

@@ -43,6 +43,13 @@ def test_every_measurement_stands_in_the_table(engine):
     assert "50% of it in the upper half, 75% in the left half" in text
 
 
+def test_what_a_model_was_told_of_labels_is_said(engine):
+    model = named(engine)[0]
+    assert "labels were never trained on" in evidence(model)
+    told = evidence(replace(model, told="type<b>face"))
+    assert "never trained on" not in told and "alike in type&lt;b&gt;face" in told
+
+
 def test_it_opens_by_keyboard_and_scrolls_by_keyboard(engine):
     page = evidence(named(engine)[0])
     assert page.startswith("<details><summary>") and 'tabindex="0"' in page and 'scope="row"' in page
