@@ -56,6 +56,8 @@ MORE_BUDGET = (
     ("protovae-more", "ProtoVAE late, more budget", "protovae", "shapes3d", 40_000, f"{MORE} {STRICT} {LATE}"),
     ("beta-tcvae-even", "β-TCVAE, more budget, β 16", "vae", "shapes3d", 40_000, f"{MORE} --objective tc {EVEN}"),
     ("protovae-even", "ProtoVAE late, more budget, β 16", "protovae", "shapes3d", 40_000, f"{MORE} {EVEN} {LATE}"),
+    ("beta-tcvae-long", "β-TCVAE, 60,000 steps, β 16", "vae", "shapes3d", 60_000, f"{MORE} --objective tc --beta 16"),
+    ("protovae-long", "ProtoVAE late, 60,000 steps, β 16", "protovae", "shapes3d", 60_000, f"{MORE} --beta 16 {LATE}"),
 )
 
 # Changes to one row on one data set: name, label, row, data set, options after that row's own.

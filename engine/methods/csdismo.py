@@ -27,6 +27,8 @@ Departures and completions:
     picture follows neither side;
   * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`); with
     `--swaps-teach generator` that is the generator's task, in both stages, and with `all` everybody's;
+  * with `apart` contents must not correlate with styles, from the moment that both learn: what both could tell is
+    left to the style;
   * with `critic_weight` swapped pictures have to look real, and like the picture that gave the style, to a critic
     that learns beside them (`engine.critic`);
   * `--style-from patches` has no embeddings of style: a net that is blind to place reads it from the start, see
@@ -87,6 +89,7 @@ class Config:
     augment: float = 0.0                  # how much the second stage's pictures are warped; 1 is 9 degrees, 12 % ...
     thicken: float = 0.0                  # pixels, up to 1, by which their strokes grow or shrink
     style_decay: float = 1e-3             # weight of the squared length of styles
+    apart: float = 0.0                    # weight of contents' correlation with styles
     feature_weight: float = 1.0           # of features, beside the pixels' 1
     code_weight: float = 10.0             # of the encoders' errors in the second stage
     consistency_weight: float = 0.5       # of their errors on swapped pictures
@@ -263,9 +266,9 @@ class CSDisMo(Method):
         ones, exchanged within their group) from what the encoders read, while those learn to read the embeddings,
         which stay as they are.
 
-        'pixels' and 'features' are the distance, 'decay' is the mean squared length of styles, 'content' and
-        'style' are the encoders' squared errors, 'consistency' those on swapped pictures, 'critic' is what the
-        critic learns and 'verdict' what it teaches.
+        'pixels' and 'features' are the distance, 'decay' is the mean squared length of styles, 'common' is what
+        contents have in common with them, 'content' and 'style' are the encoders' squared errors, 'consistency' those
+        on swapped pictures, 'critic' is what the critic learns and 'verdict' what it teaches.
         """
         config = self.config
         if not config.embedded:
@@ -349,8 +352,8 @@ class CSDisMo(Method):
 
     def drawn(self, content: Tensor, style: Tensor, x: Tensor, generator: Generator, held: bool = False
               ) -> dict[str, Tensor]:
-        """The distance of what contents and styles, made noisy, look like from images x, and the decay of styles if
-        these are `held` in bounds: 'loss' and its terms."""
+        """The distance of what contents and styles, made noisy, look like from images x, the decay of styles if these
+        are `held` in bounds, and what both have in common, if that counts: 'loss' and its terms."""
         config = self.config
         shown = self.draw(noisy(content, config.content_noise, generator), noisy(style, config.style_noise, generator))
         features = pyramid if self.perceptual is None else self.perceptual
@@ -359,7 +362,18 @@ class CSDisMo(Method):
         if held:
             terms["decay"] = (style**2).sum(1).mean()
             loss = loss + config.style_decay * terms["decay"]
+        if config.apart > 0:
+            terms["common"] = in_common(content, style.detach())
+            loss = loss + config.apart * terms["common"]
         return {"loss": loss} | terms
+
+
+def in_common(content: Tensor, style: Tensor) -> Tensor:
+    """Squared correlations of contents (B, C) with styles (B, S) over a batch: their sum over contents, mean over
+    styles. Contents without noise that are uncorrelated with each other would explain so much of a style's variance;
+    where there is nothing in common, C / B is left by chance."""
+    one, two = (standardised(h, (0,), SMALL) for h in (content, style))
+    return ((one.T @ two / len(content)) ** 2).sum(0).mean()
 
 
 def noisy(h: Tensor, spread: float, generator: Generator | None) -> Tensor:

@@ -9,7 +9,7 @@ from engine import checkpoint, factors, swaps, train
 from engine.data import split
 from engine.fusion import Affine
 from engine.method import Slot
-from engine.methods.csdismo import Config, CSDisMo, Embeddings
+from engine.methods.csdismo import Config, CSDisMo, Embeddings, in_common
 from tests.engine.test_method import Blind
 from tests.tiny import gradients, noise, seeded
 
@@ -282,6 +282,49 @@ def test_swaps_teach_nothing_before_both_kinds_learn(options):
         rest = terms["pixels"] + terms["features"] + model.config.style_decay * terms["decay"]
         rest = rest + terms["content"] + terms["style"] + terms.get("critic", 0)
         torch.testing.assert_close(terms["loss"], rest + counts * weight * terms[told])
+
+
+def test_what_contents_and_styles_have_in_common_is_the_share_that_a_line_explains():
+    a, b, c = torch.linalg.qr(torch.randn(400, 3, generator=seeded()))[0].T
+    a, b, c = (h - h.mean() for h in (a, b, c))
+    assert in_common(torch.stack([a, b], 1), (5 * a + 2)[:, None]).item() == pytest.approx(1, abs=0.02)
+    assert in_common(torch.stack([a, b], 1), (a + b)[:, None]).item() == pytest.approx(1, abs=0.03)
+    assert in_common(torch.stack([a, b], 1), torch.stack([a, c], 1)).item() == pytest.approx(0.5, abs=0.02)
+    assert in_common(b[:, None], torch.stack([a, c], 1)).item() < 0.01
+    assert in_common(a[:, None], torch.zeros(400, 1)).item() == 0
+    chance = in_common(torch.randn(400, 20, generator=seeded()), torch.randn(400, 8, generator=seeded(1)))
+    assert chance.item() == pytest.approx(20 / 400, rel=0.3)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_contents_give_way_to_styles_and_styles_do_not(stage):
+    plain, model = (fresh(content_noise=0.0, style_noise=0.0, apart=weight) for weight in (0.0, 0.5))
+    without, terms = (m.loss(images(), torch.tensor(UNTIL), seeded(), stage) for m in (plain, model))
+    assert set(terms) - set(without) == {"common"}
+    torch.testing.assert_close(terms["loss"], without["loss"] + 0.5 * terms["common"])
+    if stage == 0:
+        found = gradients(terms["common"], model.embeddings)
+        assert found["content"].any() and found["style"] is None
+    else:
+        assert all(g is None for g in gradients(terms["common"], model.synthesis).values())
+        moved = {name.split(".")[0] for name, g in gradients(terms["common"], model.encoders).items() if g is not None}
+        assert moved and any(g.any() for g in gradients(terms["common"], model.encoders).values() if g is not None)
+
+
+def test_contents_that_must_differ_from_styles_forget_what_styles_know():
+    def common(weight):
+        model = fresh(images=64, content_noise=0.0, style_noise=0.0, apart=weight)
+        model.prepare(lambda count: noise(64, 3, seed=9)[:count])
+        with torch.no_grad():
+            model.embeddings.content[:, :2] = model.embeddings.style[:, :2]
+        optimizer, x = torch.optim.Adam(model.embeddings.parameters(), lr=3e-3), noise(48, 3).float() / 255
+        for number in range(40):
+            optimizer.zero_grad()
+            model.loss(x, torch.tensor(number), seeded(number))["loss"].backward()
+            optimizer.step()
+        return in_common(*model.embedded(torch.arange(64))).item()
+
+    assert common(2.0) < 0.5 * common(0.0)
 
 
 def test_without_embeddings_it_is_an_autoencoder():
