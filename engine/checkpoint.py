@@ -124,18 +124,23 @@ def weights(folder: Path) -> tuple[str, int]:
     return json.loads((folder / MANIFEST).read_bytes())[FILES[0]], (folder / FILES[0]).stat().st_size
 
 
-def take_over(models: list[Method], folder: Path) -> None:
-    """Give models of one kind the weights of a model folder. Their parts that only training needs stay as they are,
-    since no folder has them. Raises ValueError if the folder's method or nets are others, Damaged if it is none."""
+def take_over(models: list[Method], folder: Path, parts: tuple[str, ...] = ()) -> None:
+    """Give models of one kind the weights of a model folder, or those of some of its parts, by the names that its
+    method gives them. Parts that only training needs stay as they are, since no folder has them. Raises ValueError if
+    the folder's method or nets are others or it has no such part, Damaged if it is none."""
     known = load(folder)[0]
     given = known.state_dict()
+    has = {name.split(".")[0] for name in given}
+    if unknown := set(parts) - has:
+        raise ValueError(f"{folder} has no part called {sorted(unknown)[0]}, but {', '.join(sorted(has))}.")
     for model in models:
+        own = {name: tensor for name, tensor in model.state_dict().items()
+               if (name.split(".")[0] in parts if parts else name.split(".")[0] not in known.training_only)}
         if type(known) is not type(model) or any(
-            tensor.shape != given[name].shape if name in given else name.split(".")[0] not in known.training_only
-            for name, tensor in model.state_dict().items()
+            name not in given or tensor.shape != given[name].shape for name, tensor in own.items()
         ):
             raise ValueError(f"{folder} holds other nets than are to begin with its weights.")
-        model.load_state_dict(given, strict=False)
+        model.load_state_dict({name: given[name] for name in own}, strict=False)
 
 
 def commands(folder: Path) -> list[str]:

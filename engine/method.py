@@ -167,6 +167,13 @@ def method(name: str) -> type[Method]:
     return known[name]
 
 
+def initialised(cls: type[Method], config: object, channels: int, number: int) -> Method:
+    """A model whose initial weights are those numbered `number`, drawn on the CPU: the same on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        return cls(config, channels)
+
+
 def named_slots(layout: tuple[Slot, ...]) -> Iterator[tuple[str, Slot]]:
     """Slots with the names they carry until something better is known: z0, z1, ..."""
     return ((f"z{number}", slot) for number, slot in enumerate(layout))

@@ -1,15 +1,14 @@
 """python -m engine.train METHOD --data NAME: train one method, several seeds side by side.
 
-The whole step (drawing the batch, forward, backward, Adam) of every seed is captured in one CUDA
-graph, each seed a branch of its own: small nets are bound by kernel launches, and independent
-branches fill the GPU that one of them leaves idle. Every seed has its own generator, so what it
-draws does not depend on which others run beside it. On a CPU, or with --no-capture, the same step
-runs eagerly.
+The whole step (drawing the batch, forward, backward, Adam) of every seed is captured in one CUDA graph, each seed a
+branch of its own: small nets are bound by kernel launches, and independent branches fill the GPU that one of them
+leaves idle. Every seed has its own generator, so what it draws does not depend on which others run beside it. On a
+CPU, or with --no-capture, the same step runs eagerly.
 
-Disentangling objectives have local minima that a run does not leave, and most are told by their loss
-within a thousand steps. With --starts every seed begins from several initialisations in turn and goes on
-with the one whose loss is lowest, which needs no labels. With --begin-from it begins with the weights of a model
-folder, as to go on with the last stage of a method whose other stages are set to end at step 0.
+Disentangling objectives have local minima that a run does not leave, and most are told by their loss within a thousand
+steps. With --starts every seed begins from several initialisations in turn and goes on with the one whose loss is
+lowest, which needs no labels. With --begin-from it begins with the weights of a model folder, or some parts of them,
+as to go on with the last stages of a method whose first ones are set to end at step 0.
 
 To resume after any interruption, run the same command again.
 """
@@ -35,7 +34,7 @@ from engine import checkpoint, export
 from engine.data import Dataset, batches, load, sample, sample_classes
 from engine.device import chosen_device
 from engine.files import locked, read_verified, write_atomically
-from engine.method import Method, method, methods
+from engine.method import Method, initialised, method, methods
 
 LOCK = ".training"  # a file that is locked while a run is under way
 APART = 1_000_003  # between the numbers of two starts of a seed, so that they are no other seed's
@@ -52,6 +51,7 @@ class Plan:
     starts: int = 1                       # initialisations of each seed; the one with the lowest loss goes on
     start_steps: int = 1_500              # steps that each of them gets before it is judged
     begin_from: Path | None = None        # a folder of the same method and nets; the weights training begins with
+    begin_parts: tuple[str, ...] = ()     # parts of the method that these are of, such as base; all if none is given
     batch: int = 64                       # images per step and seed
     lr: float = 1e-3                      # Adam's peak learning rate; decays to 0 on a cosine, or one for each stage
     precision: Literal["bf16", "fp32"] = "bf16"  # of convolutions and products on a GPU; a CPU uses fp32
@@ -155,7 +155,7 @@ class Trainer:
         self.plan, self.device = plan, device
         self.runs = [Run(cls, config, dataset.channels, seed, plan, device) for seed in plan.seeds]
         if plan.begin_from is not None:
-            checkpoint.take_over([run.model for run in self.runs], plan.begin_from)
+            checkpoint.take_over([run.model for run in self.runs], plan.begin_from, plan.begin_parts)
         self.step = torch.zeros((), dtype=torch.int64, device=device)
         self.draw = batches(dataset, plan.batch, device)
         self.boundaries = self.runs[0].model.stages()
@@ -257,7 +257,8 @@ class Trainer:
                 metadata = file.metadata()
                 step, history = int(metadata["step"]), json.loads(metadata["history"])
                 made_with, wanted = flat(json.loads(metadata["plan"])), flat(plan)
-                changed = [k for k in wanted if made_with.get(k) != wanted[k]]
+                # An option that is younger than the file has changed if it is set.
+                changed = [k for k in wanted if made_with.get(k) != wanted[k] and (k in made_with or wanted[k])]
                 states = [] if changed else [
                     {k: file.get_tensor(f"{run.seed}.{k}") for k in run.tensors()} for run in self.runs
                 ]
@@ -276,13 +277,6 @@ class Trainer:
             run.restore(state)
         self.step.fill_(step)
         return history
-
-
-def initialised(cls: type[Method], config: object, channels: int, number: int) -> Method:
-    """A model whose initial weights are those numbered `number`, drawn on the CPU: the same on every device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(number)
-        return cls(config, channels)
 
 
 def resolved(plan: Plan, config: object, name: str) -> dict:
@@ -310,6 +304,8 @@ def fit(cls: type[Method], config: object, plan: Plan) -> list[Path]:
         raise ValueError("--start-steps must be at least 1 and fewer than --steps.")
     if plan.starts > 1 and plan.begin_from is not None:
         raise ValueError("--starts are new initialisations; --begin-from has none.")
+    if plan.begin_parts and plan.begin_from is None:
+        raise ValueError("--begin-parts are of the folder that --begin-from names.")
     if len(set(plan.seeds)) < len(plan.seeds):
         raise ValueError("--seeds must differ from each other.")
     if plan.save_every % plan.log_every:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from engine import checkpoint, export, train
+from engine.method import initialised
 from engine.methods import protovae, vae
 from engine.train import Plan, Trainer, fit, parse
 
@@ -117,6 +118,7 @@ def test_a_dry_run_prints_what_would_be_trained_and_trains_nothing(tmp_path, mon
     ({"starts": 2, "start_steps": 8}, "--start-steps"), ({"starts": 2, "start_steps": 0}, "--start-steps"),
     ({"seeds": ()}, "seed"), ({"seeds": (1, 2, 1)}, "--seeds"),
     ({"starts": 2, "start_steps": 4, "begin_from": Path("anywhere")}, "--begin-from"),
+    ({"begin_parts": ("encoder",)}, "--begin-parts"),
 ])
 def test_plans_that_cannot_be_kept_are_refused(plan, change, named):
     with pytest.raises(ValueError, match=named):
@@ -269,6 +271,30 @@ def test_parts_that_only_training_needs_are_not_asked_of_a_folder(plan, tmp_path
     assert checkpoint.load(second)[0].name == "protovae"
 
 
+def test_a_run_may_begin_with_some_parts_of_a_folder_whatever_the_others_are(plan, tmp_path):
+    [first] = fit(vae.VAE, SMALL, plan)
+    wider = replace(SMALL, decoder_width=2 * SMALL.decoder_width)
+    later = replace(plan, begin_from=first, begin_parts=("encoder",), out=tmp_path / "later", lr=0.0)
+    [second] = fit(vae.VAE, wider, later)
+    given, own = (checkpoint.load(folder)[0].state_dict() for folder in (first, second))
+    fresh = initialised(vae.VAE, wider, 3, 0).half().float().state_dict()
+    assert {name.split(".")[0] for name in own} >= {"encoder", "decoder"}
+    for name, tensor in own.items():
+        assert torch.equal(tensor, given[name] if name.startswith("encoder.") else fresh[name]), name
+    with pytest.raises(ValueError, match=r"other options .begin_parts, decoder_width"):
+        fit(vae.VAE, SMALL, replace(later, begin_parts=("encoder", "decoder")))
+
+
+@pytest.mark.parametrize(("parts", "config", "reason"), [
+    (("encoder", "wings"), SMALL, "no part called wings, but decoder, encoder"),
+    (("decoder",), replace(SMALL, decoder_width=2 * SMALL.decoder_width), "holds other nets"),
+])
+def test_parts_that_a_folder_has_not_are_refused(plan, tmp_path, parts, config, reason):
+    [first] = fit(vae.VAE, SMALL, plan)
+    with pytest.raises(ValueError, match=reason):
+        fit(vae.VAE, config, replace(plan, begin_from=first, begin_parts=parts, out=tmp_path / "later"))
+
+
 @pytest.mark.parametrize(("cls", "config"), [
     (vae.VAE, replace(SMALL, latents=4)), (protovae.ProtoVAE, STAGED),
 ], ids=["wider", "another method"])
@@ -407,6 +433,14 @@ def damages(path: Path) -> dict[str, bytes]:
         result[name] = path.with_name("forged").read_bytes()
     path.with_name("forged").unlink()
     return result
+
+
+def test_a_run_goes_on_that_was_begun_before_an_option_was_known(plan, monkeypatch):
+    whole = train.resolved
+    monkeypatch.setattr(train, "resolved", lambda *a: {k: v for k, v in whole(*a).items() if k != "begin_parts"})
+    [folder] = fit(vae.VAE, SMALL, plan)
+    monkeypatch.undo()
+    assert fit(vae.VAE, SMALL, plan) == [folder]
 
 
 def test_a_damaged_state_is_one_clear_sentence(plan, monkeypatch):
