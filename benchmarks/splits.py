@@ -59,6 +59,8 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "pyramid": FACES | {"features": "pyramid"},
         "a style of 16 numbers": FACES | {"style": 16},
         "less noise on contents": FACES | {"content_noise": 0.05},
+        "contents apart from styles": FACES | {"apart": 1.0},
+        "less noise, apart": FACES | {"content_noise": 0.05, "apart": 1.0},
     },
     "glyphs": {
         "typefaces share a style": GLYPHS,
