@@ -37,9 +37,9 @@ def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
         from engine.data.shapes3d import Shapes3D
         return Shapes3D()
     if name == "faces":
-        from engine.data.faces import Faces
+        from engine.data.faces import SOURCES, Faces
         from engine.data.kept import kept
-        return kept(Faces())
+        return kept(Faces(), SOURCES)
     if name == "glyphs":
         from engine.data.glyphs import Glyphs
         return Glyphs()

@@ -17,11 +17,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from engine.data import face_paint as look
+from engine.data import raster
 from engine.data.dataset import SIZE, Dataset, KnownFactor
 from engine.data.raster import incidence, interpolate, rasterize, vertex_normals
 from engine.files import read_verified
 
 HEAD = Path(__file__).parents[2] / "assets" / "data" / "head.safetensors"
+SOURCES = (Path(__file__), Path(look.__file__), Path(raster.__file__), HEAD)  # what decides how faces look
 
 FACTORS = (
     KnownFactor("gender"),                              # 0 female, 1 male
