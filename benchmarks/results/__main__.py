@@ -1,8 +1,8 @@
 """python -m benchmarks.results: train, score and write the table, benchmarks/results.md.
 
 Every cell of `cells.py` is trained for its seeds, five or three, side by side and scored while the next cells train.
-Stop it at any moment; the same command goes on. Several machines can fill different cells (--only):
---merge brings their results.json files together.
+On GPUs, pictures that take long to draw are drawn once, into OUT/pictures (2.5 GB). Stop it at any moment; the same
+command goes on. Several machines can fill different cells (--only): --merge brings their results.json files together.
 """
 
 import os

@@ -112,7 +112,8 @@ def choices(by_seed: Entries, label: str, used: Sequence[str]) -> list[list[str]
     """One line for each way to choose one of several seeds."""
     if len(by_seed) < 2:
         return []
-    together = len({entry["command"] for entry in by_seed.values()}) == 1  # a UDR is among seeds trained together
+    # A UDR is among seeds that were trained together, at one time.
+    together = len({(entry["command"], entry.get("begun")) for entry in by_seed.values()}) == 1
     ways: dict[str, Callable[[dict], float | None]] = {
         "UDR": lambda entry: entry["udr"] if together else None,
         "loss": lambda entry: None if entry["final loss"] is None else -entry["final loss"],

@@ -217,8 +217,9 @@ class Runner:
 
     def train(self, cell: Cell, device: str) -> None:
         folder = self.out / cell.name
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self.note(cell, {"command": cell.command(self.of(cell)), "machine": machine(device),
-                         "torch": torch.__version__})
+                         "torch": torch.__version__, "begun": self.made(cell).get("begun", now)})
         self.places[cell.name] = device
         inside = folder.is_relative_to(ROOT)  # as it will be read in the models' cards
         where = folder.relative_to(ROOT) if inside else folder
@@ -333,7 +334,7 @@ def entry(folder: Path, seed: int, seeds: tuple[int, ...]) -> dict:
         path = folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    made = {key: read(MADE)[key] for key in ("command", "machine", "torch", "steps", "batch")}
+    made = {key: read(MADE)[key] for key in ("command", "machine", "torch", "begun", "steps", "batch")}
     figures, scores, log = read(f"seed{seed}/{CONFIG}")["figures"], read(f"seed{seed}/{METRICS}"), read(LOG)
     measured = {"MIG": figures["mig"], "psnr held out": figures["psnr_held_out_db"]}
     return made | read(AGREEMENT).get(f"seed{seed}", NO_AGREEMENT) | {

@@ -145,6 +145,7 @@ def test_a_cell_is_trained_scored_and_stored(runner, tmp_path):
     assert stored.keys() == {"one-dsprites", "two-dsprites"}
     assert stored["one-dsprites"].keys() == {"0", "1", "2"}
     entry = stored["one-dsprites"]["2"]
+    assert time.strptime(entry.pop("begun"), "%Y-%m-%d %H:%M:%S")
     assert entry == {
         "command": "python -m engine.train quick --data dsprites --seeds 0 1 2 --steps 10 "
                    "--out runs/results/one-dsprites --beta 3",
@@ -282,7 +283,8 @@ def test_a_training_that_ended_unnoticed_is_not_made_again(runner, tmp_path):
     runner(cell()).run()
     made = tmp_path / "runs" / "one-dsprites" / run.MADE
     noted = json.loads(made.read_text())
-    made.write_text(json.dumps({name: noted[name] for name in ("command", "machine", "torch")}))  # as at its start
+    early = ("command", "machine", "torch", "begun")  # what is noted at its start
+    made.write_text(json.dumps({name: noted[name] for name in early}))
     (tmp_path / "results.json").unlink()
     runner(cell()).run()
     assert len(calls(tmp_path, "train")) == 1 and json.loads(made.read_text()) == noted
@@ -569,10 +571,12 @@ def test_infomec_that_did_not_know_discrete_latents_is_told_where_it_is_missing(
     assert words in report(results, cells)
 
 
-def test_seeds_trained_apart_are_not_chosen_by_udr(page):
+@pytest.mark.parametrize("change", [{"command": "one"}, {"begun": "2001-02-03 04:05:06"}])
+def test_seeds_trained_apart_are_not_chosen_by_udr(page, change):
     results, cells = page
     entries = results["cells"]["one-dsprites"]
-    entries["1"]["command"] = cells[0].command((1,))
+    assert "| One | UDR" in report(results, cells)
+    entries["1"] |= {"command": cells[0].command((1,))} if "command" in change else change
     text = report(results, cells)
     assert "| One | UDR" not in text and "| One | loss | 0" in text
 
