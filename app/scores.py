@@ -57,8 +57,8 @@ EXPLAINED = {
         "How many of the known factors one side carries nearly alone: correlations of .8 and .25."),
 }
 BEGINNINGS = {  # of the scores of a model of content and style
-    "read ": "How well a net trained on real pictures reads this factor of real, unseen pictures: the most that a swap "
-             "can reach. A correlation, or a share of right classes.",
+    "read ": "How well a net trained on real pictures reads this factor of real, unseen pictures, to "
+             "compare swapped ones with. A correlation, or a share of right classes.",
     "swap ": "Two pictures exchange content and style. The correlation of what a net reads of the result with the "
              "picture that gave the side named.",
     "probe ": "How well a net tells the factor from one half of the code alone, on unseen pictures (R²).",

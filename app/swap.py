@@ -139,7 +139,7 @@ def meaning(known: Model) -> str:
             verb, giver = (("neither clearly carries", "one of the two") if side == "neither" else
                            (f"{side} carries", f"the picture that gave {side}"))
             parts.append(f"{verb} the {listed(names)} ({span(own)} with {giver}, {span(others)} with the other, "
-                         f"{span(bests)} of real pictures)")
+                         f"{span(bests)} on real pictures)")
     if not parts:
         return "<p>What content and style mean for this model is not measured yet.</p>"
     return f"<p>Measured on swaps, as correlations that a reader of real pictures finds: {'; '.join(parts)}.</p>"

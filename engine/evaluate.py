@@ -1,7 +1,7 @@
 """python -m engine.evaluate [--sampled] [FOLDER ...]: score model folders against the true factors of their data.
 
 Without a folder, all shipped models. Writes metrics.json into each and prints a table. Labels are
-used here and nowhere else. 10,000 training and 5,000 test samples are drawn with a fixed seed from
+used to score only. 10,000 training and 5,000 test samples are drawn with a fixed seed from
 the whole data set, as in disentanglement_lib; a continuous factor is cut into ten equal classes. The
 scores that hold one factor fixed need every combination of the factors and are left out where these
 are continuous, and with --sampled, for a model that reads pictures slowly. Minutes on a CPU; most of the

@@ -1,12 +1,12 @@
 """What content and style turned out to mean, from measurement, and how well swaps keep them.
 
-The scores that `engine.evaluate` has for models whose code is content and style. Labels are used here and
-nowhere else. Two pictures are drawn at random, one gives its content and the other its style, and a net that
+The scores that `engine.evaluate` has for models whose code is content and style. Labels are used to
+score only. Two pictures are drawn at random, one gives its content and the other its style, and a net that
 was trained on real pictures (`engine.readers`) reads the factors of what comes out:
 
 swap F content, swap F style    correlation of what is read of factor F with the one and the other giver's;
                                 1 and 0 where F is content, 0 and 1 where it is style
-read F                          the same reader on real, unseen pictures: the most that can be had
+read F                          the same reader on real, unseen pictures, to compare with
 probe F content, probe F style  R2 of a net that reads F from the one half of the code, on unseen pictures;
                                 tells what is there, not whether the decoder uses it
 leak F                          the smaller of the two

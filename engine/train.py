@@ -257,8 +257,8 @@ class Trainer:
                 metadata = file.metadata()
                 step, history = int(metadata["step"]), json.loads(metadata["history"])
                 made_with, wanted = flat(json.loads(metadata["plan"])), flat(plan)
-                # An option that is younger than the file has changed if it is set.
-                changed = [k for k in wanted if made_with.get(k) != wanted[k] and (k in made_with or wanted[k])]
+                usual = vars(Plan("")) | vars(type(self.runs[0].model.config)())  # for options younger than the file
+                changed = [k for k in wanted if json.dumps(made_with.get(k, usual.get(k))) != json.dumps(wanted[k])]
                 states = [] if changed else [
                     {k: file.get_tensor(f"{run.seed}.{k}") for k in run.tensors()} for run in self.runs
                 ]

@@ -23,7 +23,7 @@ Departures and completions:
     `engine.perceptual`) or a Laplacian pyramid's, which needs nothing and is blurrier;
   * the encoders learn beside the embeddings from the first step, which those do not notice; each stage warms up;
   * with `--alone style` styles learn before contents, which are noise meanwhile, and are left what no style
-    tells; `--alone content` is the reverse. Begun together both tell a part of most factors, and a swapped
+    tells; `--alone content` is the reverse. Begun together both tell a part of the largest factors, and a swapped
     picture follows neither side;
   * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`); with
     `--swaps-teach generator` that is the generator's task, in both stages, and with `all` everybody's;

@@ -177,7 +177,7 @@ def test_content_and_style_mean_what_was_measured(engine):
     three = {f"{what} {factor}{side}": value for factor, own in (("hue", 0.9), ("size", 0.98), ("glow", 0.9))
              for what, side, value in (("read", "", 1.0), ("swap", " content", -0.001), ("swap", " style", own))}
     assert ("style carries the <b>hue</b>, <b>size</b> and <b>glow</b> (0.90 to 0.98 with the picture that gave style, "
-            "0.00 with the other, 1.00 of real pictures)") in meaning(replace(engine.model("two-sided"), scores=three))
+            "0.00 with the other, 1.00 on real pictures)") in meaning(replace(engine.model("two-sided"), scores=three))
     assert "not measured yet" in meaning(replace(engine.model("two-sided"), scores={}))
     assert "does not tell content from style" in meaning(engine.model("factors"))
     assert "&lt;b&gt;" in meaning(replace(engine.model("two-sided"), scores={

@@ -441,6 +441,8 @@ def test_a_run_goes_on_that_was_begun_before_an_option_was_known(plan, monkeypat
     [folder] = fit(vae.VAE, SMALL, plan)
     monkeypatch.undo()
     assert fit(vae.VAE, SMALL, plan) == [folder]
+    with pytest.raises(ValueError, match=r"other options .begin_from, begin_parts"):
+        fit(vae.VAE, SMALL, replace(plan, begin_from=folder, begin_parts=("encoder",)))
 
 
 def test_a_damaged_state_is_one_clear_sentence(plan, monkeypatch):

@@ -307,8 +307,8 @@ def test_contents_give_way_to_styles_and_styles_do_not(stage):
         assert found["content"].any() and found["style"] is None
     else:
         assert all(g is None for g in gradients(terms["common"], model.synthesis).values())
-        moved = {name.split(".")[0] for name, g in gradients(terms["common"], model.encoders).items() if g is not None}
-        assert moved and any(g.any() for g in gradients(terms["common"], model.encoders).values() if g is not None)
+        found = gradients(terms["common"], model.encoders)
+        assert {name.split(".")[0] for name, g in found.items() if g is not None and g.any()} == {"trunk", "content"}
 
 
 def test_contents_that_must_differ_from_styles_forget_what_styles_know():
