@@ -334,7 +334,8 @@ def entry(folder: Path, seed: int, seeds: tuple[int, ...]) -> dict:
         path = folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    made = {key: read(MADE)[key] for key in ("command", "machine", "torch", "begun", "steps", "batch")}
+    noted = read(MADE)  # one of an older version does not say when it was begun
+    made = {key: noted[key] for key in ("command", "machine", "torch", "begun", "steps", "batch") if key in noted}
     figures, scores, log = read(f"seed{seed}/{CONFIG}")["figures"], read(f"seed{seed}/{METRICS}"), read(LOG)
     measured = {"MIG": figures["mig"], "psnr held out": figures["psnr_held_out_db"]}
     return made | read(AGREEMENT).get(f"seed{seed}", NO_AGREEMENT) | {

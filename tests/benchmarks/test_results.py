@@ -283,8 +283,8 @@ def test_a_training_that_ended_unnoticed_is_not_made_again(runner, tmp_path):
     runner(cell()).run()
     made = tmp_path / "runs" / "one-dsprites" / run.MADE
     noted = json.loads(made.read_text())
-    early = ("command", "machine", "torch", "begun")  # what is noted at its start
-    made.write_text(json.dumps({name: noted[name] for name in early}))
+    del noted["begun"]  # as of a version that did not note it
+    made.write_text(json.dumps({name: noted[name] for name in ("command", "machine", "torch")}))  # as at its start
     (tmp_path / "results.json").unlink()
     runner(cell()).run()
     assert len(calls(tmp_path, "train")) == 1 and json.loads(made.read_text()) == noted

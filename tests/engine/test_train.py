@@ -437,9 +437,9 @@ def damages(path: Path) -> dict[str, bytes]:
 
 def test_a_run_goes_on_that_was_begun_before_an_option_was_known(plan, monkeypatch):
     whole = train.resolved
-    monkeypatch.setattr(train, "resolved", lambda *a: {k: v for k, v in whole(*a).items() if k != "begin_parts"})
-    [folder] = fit(vae.VAE, SMALL, plan)
-    monkeypatch.undo()
+    with monkeypatch.context() as older:
+        older.setattr(train, "resolved", lambda *a: {k: v for k, v in whole(*a).items() if k != "begin_parts"})
+        [folder] = fit(vae.VAE, SMALL, plan)
     assert fit(vae.VAE, SMALL, plan) == [folder]
     with pytest.raises(ValueError, match=r"other options .begin_from, begin_parts"):
         fit(vae.VAE, SMALL, replace(plan, begin_from=folder, begin_parts=("encoder",)))
