@@ -281,7 +281,12 @@ class CSDisMo(Method):
         known = self.images[pick].float() / 255
         content, style = self.embedded(pick, generator)
         if stage == 0:
-            terms = self.drawn(*self.begun(content, style, step, generator), known, generator, held=True)
+            everyone = None
+            if config.apart > 0 and not blind:
+                number = torch.arange(len(self.images), device=x.device)
+                everyone = self.begun(*self.embedded(number), step, generator)
+            begun = self.begun(content, style, step, generator)
+            terms = self.drawn(*begun, known, generator, held=True, everyone=everyone)
         elif self.owners is None:
             x = self.disturbed(x, generator)
             terms = self.drawn(*self.read(noisy(x, config.pixel_noise, generator), generator), x, generator, blind)
@@ -350,10 +355,14 @@ class CSDisMo(Method):
         x = warped(x, self.config.augment, generator) if self.config.augment else x
         return thickened(x, self.config.thicken, generator) if self.config.thicken else x
 
-    def drawn(self, content: Tensor, style: Tensor, x: Tensor, generator: Generator, held: bool = False
-              ) -> dict[str, Tensor]:
+    def drawn(self, content: Tensor, style: Tensor, x: Tensor, generator: Generator, held: bool = False,
+              everyone: tuple[Tensor, Tensor] | None = None) -> dict[str, Tensor]:
         """The distance of what contents and styles, made noisy, look like from images x, the decay of styles if these
-        are `held` in bounds, and what both have in common, if that counts: 'loss' and its terms."""
+        are `held` in bounds, and what both have in common, if that counts: 'loss' and its terms.
+
+        everyone: contents and styles of the whole population, if they are known, to tell what they have in common. A
+        batch's correlations are mostly chance, which embeddings that are seen once in a while would follow.
+        """
         config = self.config
         shown = self.draw(noisy(content, config.content_noise, generator), noisy(style, config.style_noise, generator))
         features = pyramid if self.perceptual is None else self.perceptual
@@ -363,13 +372,14 @@ class CSDisMo(Method):
             terms["decay"] = (style**2).sum(1).mean()
             loss = loss + config.style_decay * terms["decay"]
         if config.apart > 0:
+            content, style = everyone or (content, style)
             terms["common"] = in_common(content, style.detach())
             loss = loss + config.apart * terms["common"]
         return {"loss": loss} | terms
 
 
 def in_common(content: Tensor, style: Tensor) -> Tensor:
-    """Squared correlations of contents (B, C) with styles (B, S) over a batch: their sum over contents, mean over
+    """Squared correlations of contents (B, C) with styles (B, S): their sum over contents, mean over
     styles. Contents without noise that are uncorrelated with each other would explain so much of a style's variance;
     where there is nothing in common, C / B is left by chance."""
     one, two = (standardised(h, (0,), SMALL) for h in (content, style))
