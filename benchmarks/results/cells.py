@@ -49,6 +49,7 @@ DIFFUSION = (
 
 # What the objective reaches with a wider decoder, more initialisations and more steps, with and without prototypes.
 MORE = "--decoder-width 64 --starts 12 --start-steps 2000"
+JUDGED = "--decoder-width 64 --starts 4 --start-steps 15000"
 LATE = "--embedder-from 20000 --prototypes-from 20500 --prototypes-full 23000"
 STRICT, EVEN = (f"--beta {b} --relax-to {to} --relax-during 8000 24000" for b, to in ((32, 0.25), (16, 0.5)))
 MORE_BUDGET = (
@@ -58,6 +59,11 @@ MORE_BUDGET = (
     ("protovae-even", "ProtoVAE late, more budget, β 16", "protovae", "shapes3d", 40_000, f"{MORE} {EVEN} {LATE}"),
     ("beta-tcvae-long", "β-TCVAE, 60,000 steps, β 16", "vae", "shapes3d", 60_000, f"{MORE} --objective tc --beta 16"),
     ("protovae-long", "ProtoVAE late, 60,000 steps, β 16", "protovae", "shapes3d", 60_000, f"{MORE} --beta 16 {LATE}"),
+    # As many steps in all, fewer initialisations, each judged when the final order of losses can be seen.
+    ("beta-tcvae-judged", "β-TCVAE, starts judged late, β 16", "vae", "shapes3d", 40_000,
+     f"{JUDGED} --objective tc {EVEN}"),
+    ("protovae-judged", "ProtoVAE late, starts judged late, β 16", "protovae", "shapes3d", 40_000,
+     f"{JUDGED} {EVEN} {LATE}"),
 )
 
 # Changes to one row on one data set: name, label, row, data set, options after that row's own.
