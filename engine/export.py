@@ -76,7 +76,12 @@ def card(
     groups = model.asks
     taught = f"with weak labels, which pictures are alike in '{groups}'," if groups else "without labels"
     kind = "a weakly supervised" if groups else "an unsupervised"
-    use = f"for measuring only but for {groups}" if groups else "for measuring only"
+    told, source = dataset.alike(groups), dataset.origin
+    unseen = "2 % of the images were never trained on; the reconstruction figure is theirs."
+    if told is not dataset:
+        source, unseen = f"{source} Trained on {told.origin}", "None of the images it is measured on was trained on."
+    named = groups in {f.name for f in dataset.factors}
+    use = f"for measuring only but for {groups}" if named else "for measuring only"
     rows = "\n".join(f"| {name} | {value:g} |" for name, value in figures.items())
     return f"""# {model.name} on {dataset.name}, seed {seed}
 
@@ -89,8 +94,8 @@ Trained {taught} by
 on {machine}, torch {torch.__version__}, {options['steps']:,} steps of {options['batch']} images
 (this folder is `seed{seed}` of that run). Parameters: {sum(p.numel() for p in model.parameters()):,}.
 
-**Data.** {dataset.origin} Known factors, used {use}: {known}.
-2 % of the images were never trained on; the reconstruction figure is theirs.
+**Data.** {source} Known factors, used {use}: {known}.
+{unseen}
 
 | figure | value |
 |---|---|

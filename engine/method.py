@@ -106,7 +106,8 @@ class Method(nn.Module, ABC):
 
     @property
     def asks(self) -> str:
-        """The known factor whose classes it wants to be told in training, a weak label; '' for none, as nearly all."""
+        """The kind of which it wants to be told, in training, which pictures are of one, see `Dataset.alike`: a weak
+        label; '' for none, as nearly all."""
         return ""
 
     def group(self, classes: Callable[[int], Tensor]) -> None:

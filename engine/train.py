@@ -161,10 +161,12 @@ class Trainer:
         self.boundaries = self.runs[0].model.stages()
         self.captured: tuple[int, torch.cuda.CUDAGraph] | None = None
         self.pictures = lambda count: sample(dataset, count, device)
+        asked = self.runs[0].model.asks
+        told = dataset.alike(asked)
         for run in self.runs:
-            run.model.prepare(self.pictures)
-            if asked := run.model.asks:
-                run.model.group(lambda count, asked=asked: sample_classes(dataset, asked, count, device))
+            run.model.prepare(lambda count: sample(told, count, device))
+            if asked:
+                run.model.group(lambda count: sample_classes(told, asked, count, device))
             run.prepare()
 
     def advance(self, number: int) -> None:

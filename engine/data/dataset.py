@@ -55,6 +55,11 @@ class Dataset(ABC):
         A factor with a ladder answers its class number, a continuous one its value.
         """
 
+    def alike(self, kind: str) -> "Dataset":
+        """The data set that tells which pictures are of one `kind`, a factor with classes: this one, unless it has
+        none of that name and another one shows the same things so."""
+        return self
+
 
 class Grid(Dataset):
     """Every combination of K discrete factors in row-major order, the last factor fastest."""

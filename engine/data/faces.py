@@ -212,6 +212,10 @@ class Faces(Dataset):
     def images(self, index: Tensor) -> Tensor:
         return self.render(self.labels(index))
 
+    def alike(self, kind: str) -> Dataset:
+        from engine.data.people import PERSON, People  # which is made of faces
+        return People() if kind == PERSON.name else self
+
     @torch.no_grad()
     def render(self, values: Tensor) -> Tensor:
         """Faces with chosen factor values (B, K), columns as `factors` -> (B, 3, 64, 64) uint8.

@@ -39,6 +39,10 @@ class Kept(Dataset):
     def labels(self, index: Tensor) -> Tensor:
         return self._drawn.labels(index)
 
+    def alike(self, kind: str) -> Dataset:
+        told = self._drawn.alike(kind)
+        return self if told is self._drawn else told
+
 
 def kept(drawn: Dataset, sources: tuple[Path, ...]) -> Dataset:
     """`drawn`, read from a file if UNRAVEL_PICTURES says where that is, and it is there or a GPU can draw it.

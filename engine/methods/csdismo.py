@@ -36,8 +36,9 @@ Departures and completions:
   * with `augment` and `thicken` the pictures of the second stage are warped and their strokes grow, so that the
     encoders do not learn them by heart;
   * `--no-embedded` trains the encoders alone and has no embeddings: an ablation;
-  * `--groups FACTOR` gives all pictures of one class of a known factor one embedding of style. That is [LORD]'s
-    setting, with its weak labels, and no longer [CS]: what labels buy. Encoders then see embedded pictures only.
+  * `--groups KIND` gives all pictures of one typeface, one person or one class of a known factor one embedding of
+    style. That is [LORD]'s setting, with its weak labels, and no longer [CS]: what labels buy. Encoders then see
+    embedded pictures only.
 Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
 """
 
@@ -76,7 +77,7 @@ class Config:
     style_from: Literal["embeddings", "patches"] = "embeddings"  # or what a net that is blind to place reads
     window: int = 4                       # side, of 8, of what it sees of a picture at once in training
     turns: bool = True                    # it sees pictures turned and mirrored, else mirrored only
-    groups: str = ""                      # known factor whose classes share an embedding of style: weak labels
+    groups: str = ""                      # kind of which those of one share an embedding of style: weak labels
     swaps_teach: Literal["encoders", "generator", "all"] = "encoders"  # what learns from how swaps are read
     alone: Literal["neither", "content", "style"] = "neither"  # which embeddings learn first, without the others
     alone_until: int = 2_000              # steps of the first stage

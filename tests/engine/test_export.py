@@ -150,6 +150,18 @@ def test_the_card_tells_of_weak_labels(tmp_path, monkeypatch):
     assert "used for measuring only but for kind: kind, size" in told and "without labels" not in told
 
 
+def test_the_card_tells_of_pictures_that_were_made_to_be_told(tmp_path, monkeypatch):
+    class Sat(Tiny):
+        def alike(self, kind):
+            return Unknown() if kind == "person" else self
+
+    monkeypatch.setattr(VAE, "asks", "person")
+    write(tmp_path, tiny_vae(), Sat())
+    told = " ".join((tmp_path / "card.md").read_text().split())
+    assert f"for a test, CC0. Trained on {Unknown.origin} Known factors, used for measuring only: kind, size." in told
+    assert "None of the images it is measured on was trained on." in told and "2 % of" not in told
+
+
 @pytest.mark.parametrize(("seed", "row", "other"), [(3, "333.2", "555.5"), (5, "555.5", "333.2")])
 def test_the_card_has_the_last_row_of_its_own_seed(tmp_path, seed, row, other):
     write(tmp_path, tiny_vae(), Tiny(), seed)

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from engine import checkpoint, factors, swaps, train
-from engine.data import split
+from engine.data import sample_numbers, split
+from engine.data.people import People
 from engine.fusion import Affine
 from engine.method import Slot
 from engine.methods.csdismo import Config, CSDisMo, Embeddings, in_common
@@ -582,3 +583,15 @@ def test_a_run_is_told_groups_by_the_name_of_a_factor(tmp_path):
     told = [letters[picture.numpy().tobytes()] for picture in model.images]
     assert model.asks == "letter" and CSDisMo(Config(**TINY), 1).asks == ""
     assert len(set(zip(told, model.owners.tolist(), strict=True))) == len(set(told)) == len(model.sizes) > 10
+
+
+def test_faces_that_share_a_style_are_of_people_who_sat_more_than_once(tmp_path):
+    options = train.Plan(data="faces", batch=4, device="cpu", out=tmp_path)
+    dataset, config = train.load("faces"), Config(**TINY | {"images": 24, "groups": "person"})
+    trainer = train.Trainer(CSDisMo, config, options, dataset, torch.device("cpu"))
+    model, people = trainer.runs[0].model, People()
+    index = sample_numbers(people, 24)
+    assert torch.equal(model.images, people.images(index))
+    persons = people.labels(index)[:, -1]
+    assert torch.equal(model.owners, persons.unique(return_inverse=True)[1])
+    assert torch.equal(trainer.pictures(3), dataset.images(sample_numbers(dataset, 3)))  # what is measured at the end
