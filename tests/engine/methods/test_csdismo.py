@@ -312,6 +312,15 @@ def test_contents_give_way_to_styles_and_styles_do_not(stage):
         assert {name.split(".")[0] for name, g in found.items() if g is not None and g.any()} == {"trunk", "content"}
 
 
+def test_all_contents_give_way_in_the_first_stage_also_those_not_drawn_and_none_before_contents_learn():
+    model = fresh(apart=1.0, alone="style", alone_until=5)
+    for step, moves in ((4, False), (5, True)):
+        terms = model.loss(images(), torch.tensor(step), seeded())
+        found = gradients(terms["common"], model.embeddings)["content"]
+        assert (found.abs().sum(1) > 0).tolist() == 12 * [moves] if found is not None else not moves
+    torch.testing.assert_close(terms["common"], in_common(*model.embedded(torch.arange(12))))
+
+
 def test_contents_that_must_differ_from_styles_forget_what_styles_know():
     def common(weight):
         model = fresh(images=64, content_noise=0.0, style_noise=0.0, apart=weight)
