@@ -59,7 +59,7 @@ MORE_BUDGET = (
     ("protovae-even", "ProtoVAE late, more budget, β 16", "protovae", "shapes3d", 40_000, f"{MORE} {EVEN} {LATE}"),
     ("beta-tcvae-long", "β-TCVAE, 60,000 steps, β 16", "vae", "shapes3d", 60_000, f"{MORE} --objective tc --beta 16"),
     ("protovae-long", "ProtoVAE late, 60,000 steps, β 16", "protovae", "shapes3d", 60_000, f"{MORE} --beta 16 {LATE}"),
-    # As many steps in all, fewer initialisations, each judged when the final order of losses can be seen.
+    # As many steps in all, fewer starts, judged later: after 2,000 steps losses tell little of the final ones.
     ("beta-tcvae-judged", "β-TCVAE, starts judged late, β 16", "vae", "shapes3d", 40_000,
      f"{JUDGED} --objective tc {EVEN}"),
     ("protovae-judged", "ProtoVAE late, starts judged late, β 16", "protovae", "shapes3d", 40_000,

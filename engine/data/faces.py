@@ -68,6 +68,13 @@ def uniforms(index: Tensor, columns: int) -> Tensor:
     return (((z >> 40) & 0xFFFFFF).double() + 0.5) / 2 ** 24
 
 
+def valued(units: Tensor) -> Tensor:
+    """Places (B, K) float64 in the factors' ranges, from 0 to 1 -> values (B, K) float32."""
+    low = torch.tensor([f.low for f in FACTORS], dtype=torch.float64, device=units.device)
+    high = torch.tensor([f.high for f in FACTORS], dtype=torch.float64, device=units.device)
+    return (low + (high - low) * units).float()
+
+
 class Head:
     """The head model on one device. Raises files.Damaged if its file is not what its manifest says."""
 
@@ -205,9 +212,7 @@ class Faces(Dataset):
         return 200_000
 
     def labels(self, index: Tensor) -> Tensor:
-        low = torch.tensor([f.low for f in FACTORS], dtype=torch.float64, device=index.device)
-        high = torch.tensor([f.high for f in FACTORS], dtype=torch.float64, device=index.device)
-        return (low + (high - low) * uniforms(index, len(FACTORS))).float()
+        return valued(uniforms(index, len(FACTORS)))
 
     def images(self, index: Tensor) -> Tensor:
         return self.render(self.labels(index))

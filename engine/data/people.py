@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.data.dataset import Dataset, KnownFactor
-from engine.data.faces import FACTORS, Faces, uniforms
+from engine.data.faces import FACTORS, Faces, uniforms, valued
 
 PERSONS, SITTINGS = 4_000, 8
 OF_THE_SITTING = ("smile", "jaw open", "brows", "eyelids", "yaw", "pitch", "lamp", "background hue", "shirt hue")
@@ -35,10 +35,7 @@ class People(Dataset):
         person = index // SITTINGS
         sitting, own = (uniforms(number, len(FACTORS)) for number in (FIRST + index, FIRST_PERSON + person))
         changes = torch.tensor([f.name in OF_THE_SITTING for f in FACTORS], device=index.device)
-        low, high = (torch.tensor([getattr(f, end) for f in FACTORS], dtype=torch.float64, device=index.device)
-                     for end in ("low", "high"))
-        values = low + (high - low) * torch.where(changes, sitting, own)
-        return torch.cat([values.float(), person[:, None].float()], 1)
+        return torch.cat([valued(torch.where(changes, sitting, own)), person[:, None].float()], 1)
 
     def images(self, index: Tensor) -> Tensor:
         return self._faces.render(self.labels(index)[:, :-1])
