@@ -76,6 +76,8 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "a content of 12 numbers": GLYPHS | {"content": 12},
         "swaps teach the generator": GLYPHS | {"swaps_teach": "generator"},
         "swaps teach all": GLYPHS | {"swaps_teach": "all"},
+        "letters of a typeface unlike": GLYPHS | {"unlike": 0.3},
+        "letters of a typeface unlike, noisier": GLYPHS | {"unlike": 0.3, "content_noise": 1.0},
         "no labels": GLYPHS | {"groups": ""},
         "no labels, style alone first": GLYPHS | {"groups": "", "style": 16, "style_noise": 0.2, "style_decay": 1e-2,
                                                  "alone": "style"},

@@ -55,6 +55,11 @@ def like(z: Tensor, generator: Generator) -> Tensor:
     return torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
 
 
+def noisy(h: Tensor, spread: float, generator: Generator | None) -> Tensor:
+    """h with Gaussian noise of standard deviation `spread`; as it is without a generator."""
+    return h if generator is None else h + spread * like(h, generator)
+
+
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """-log p(x|z) of independent Bernoulli pixels, x in [0, 1]  [AEVB, appendix C.1]."""
     nll = F.binary_cross_entropy_with_logits(logits.float(), x, reduction="sum")

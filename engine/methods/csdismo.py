@@ -38,7 +38,8 @@ Departures and completions:
   * `--no-embedded` trains the encoders alone and has no embeddings: an ablation;
   * `--groups KIND` gives all pictures of one typeface, one person or one class of a known factor one embedding of
     style. That is [LORD]'s setting, with its weak labels, and no longer [CS]: what labels buy. Encoders then see
-    embedded pictures only.
+    embedded pictures only. With `unlike` contents of one group keep their distance from each other, which tells
+    letters apart that look alike in one typeface and not in others.
 Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
 """
 
@@ -51,9 +52,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 
 from engine.augment import thickened, warped
+from engine.common import alike, in_common
 from engine.critic import Critic, frozen
 from engine.fusion import Encoders, Patches, Synthesis, standardised
-from engine.gaussian import like
+from engine.gaussian import like, noisy
 from engine.method import Method, Paper, Slot, register, staged_rate
 from engine.perceptual import Perceptual, pyramid
 
@@ -91,6 +93,7 @@ class Config:
     thicken: float = 0.0                  # pixels, up to 1, by which their strokes grow or shrink
     style_decay: float = 1e-3             # weight of the squared length of styles
     apart: float = 0.0                    # weight of contents' correlation with styles
+    unlike: float = 0.0                   # and of how alike contents of one group are
     feature_weight: float = 1.0           # of features, beside the pixels' 1
     code_weight: float = 10.0             # of the encoders' errors in the second stage
     consistency_weight: float = 0.5       # of their errors on swapped pictures
@@ -226,6 +229,8 @@ class CSDisMo(Method):
         return ((self.decode(self.encode(x)) - x) ** 2).mean((1, 2, 3)).sqrt()
 
     def prepare(self, pictures: Callable[[int], Tensor]) -> None:
+        if self.config.unlike > 0 and not self.config.groups:
+            raise ValueError("--unlike is of contents in one group; --groups says what these are.")
         if self.config.embedded:
             self.images = pictures(self.config.images)
         if self.config.features == "vgg":
@@ -288,6 +293,10 @@ class CSDisMo(Method):
                 everyone = self.begun(*self.embedded(number), step, generator)
             begun = self.begun(content, style, step, generator)
             terms = self.drawn(*begun, known, generator, held=True, everyone=everyone)
+            if config.unlike > 0:
+                mate = self.mate(pick, generator)
+                terms["alike"] = alike(content, self.embedded(mate)[0], mate != pick)
+                terms["loss"] = terms["loss"] + config.unlike * terms["alike"]
         elif self.owners is None:
             x = self.disturbed(x, generator)
             terms = self.drawn(*self.read(noisy(x, config.pixel_noise, generator), generator), x, generator, blind)
@@ -330,14 +339,17 @@ class CSDisMo(Method):
             style = torch.where(early, torch.zeros_like(style), style)
         return content, style
 
-    def exchanged(self, pick: Tensor, generator: Generator) -> dict[str, Tensor]:
-        """As `drawn`, of the pictures numbered `pick` (B,), each with the style that is read from another one of its
-        group. Both are disturbed alike."""
+    def mate(self, pick: Tensor, generator: Generator) -> Tensor:
+        """For each of the pictures numbered `pick` (B,) one of its group, which may be itself."""
         group = self.owners[pick]
         share = torch.rand(len(pick), generator=generator, device=pick.device)
         place = torch.minimum((share * self.sizes[group]).long(), self.sizes[group] - 1)
-        mate = self.mates[self.first[group] + place]
-        both = torch.cat([self.images[pick], self.images[mate]], 1).float() / 255
+        return self.mates[self.first[group] + place]
+
+    def exchanged(self, pick: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """As `drawn`, of the pictures numbered `pick` (B,), each with the style that is read from another one of its
+        group. Both are disturbed alike."""
+        both = torch.cat([self.images[pick], self.images[self.mate(pick, generator)]], 1).float() / 255
         x, other = self.disturbed(both, generator).chunk(2, 1)
         content, _ = self.read(noisy(x, self.config.pixel_noise, generator))
         _, style = self.read(noisy(other, self.config.pixel_noise, generator))
@@ -377,16 +389,3 @@ class CSDisMo(Method):
             terms["common"] = in_common(content, style.detach())
             loss = loss + config.apart * terms["common"]
         return {"loss": loss} | terms
-
-
-def in_common(content: Tensor, style: Tensor) -> Tensor:
-    """Squared correlations of contents (B, C) with styles (B, S): their sum over contents, mean over
-    styles. Contents without noise that are uncorrelated with each other would explain so much of a style's variance;
-    where there is nothing in common, C / B is left by chance."""
-    one, two = (standardised(h, (0,), SMALL) for h in (content, style))
-    return ((one.T @ two / len(content)) ** 2).sum(0).mean()
-
-
-def noisy(h: Tensor, spread: float, generator: Generator | None) -> Tensor:
-    """h with Gaussian noise of standard deviation `spread`; as it is without a generator."""
-    return h if generator is None else h + spread * like(h, generator)

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from engine import checkpoint, factors, swaps, train
+from engine.common import in_common
 from engine.data import sample_numbers, split
 from engine.data.people import People
 from engine.fusion import Affine
 from engine.method import Slot
-from engine.methods.csdismo import Config, CSDisMo, Embeddings, in_common
+from engine.methods.csdismo import Config, CSDisMo, Embeddings
 from tests.engine.test_method import Blind
 from tests.tiny import gradients, noise, seeded
 
@@ -285,18 +286,6 @@ def test_swaps_teach_nothing_before_both_kinds_learn(options):
         torch.testing.assert_close(terms["loss"], rest + counts * weight * terms[told])
 
 
-def test_what_contents_and_styles_have_in_common_is_the_share_that_a_line_explains():
-    a, b, c = torch.linalg.qr(torch.randn(400, 3, generator=seeded()))[0].T
-    a, b, c = (h - h.mean() for h in (a, b, c))
-    assert in_common(torch.stack([a, b], 1), (5 * a + 2)[:, None]).item() == pytest.approx(1, abs=0.02)
-    assert in_common(torch.stack([a, b], 1), (a + b)[:, None]).item() == pytest.approx(1, abs=0.03)
-    assert in_common(torch.stack([a, b], 1), torch.stack([a, c], 1)).item() == pytest.approx(0.5, abs=0.02)
-    assert in_common(b[:, None], torch.stack([a, c], 1)).item() < 0.01
-    assert in_common(a[:, None], torch.zeros(400, 1)).item() == 0
-    chance = in_common(torch.randn(400, 20, generator=seeded()), torch.randn(400, 8, generator=seeded(1)))
-    assert chance.item() == pytest.approx(20 / 400, rel=0.3)
-
-
 @pytest.mark.parametrize("stage", [0, 1])
 def test_contents_give_way_to_styles_and_styles_do_not(stage):
     plain, model = (fresh(content_noise=0.0, style_noise=0.0, apart=weight) for weight in (0.0, 0.5))
@@ -442,6 +431,39 @@ def test_in_the_second_stage_a_picture_is_drawn_with_a_style_read_from_another_o
     assert torch.equal(groups[number], groups[pick])
     pairs = set(zip(pick.tolist(), number.tolist(), strict=True))
     assert pairs == {(a, b) for a in range(12) for b in range(12) if groups[a] == groups[b]}  # each other, and itself
+
+
+def test_contents_of_a_group_keep_their_distance_from_each_other_and_from_no_others():
+    def nearest(weight):
+        model = grouped(content=3, unlike=weight, groups="kind", content_noise=0.0)
+        optimizer, x = torch.optim.Adam(model.embeddings.parameters(), lr=3e-3), noise(48, 3).float() / 255
+        for number in range(40):
+            optimizer.zero_grad()
+            terms = model.loss(x, torch.tensor(number), seeded(number))
+            terms["loss"].backward()
+            optimizer.step()
+        content, one = model.embedded(torch.arange(12))[0], model.owners[:, None] == model.owners
+        cosines = torch.nn.functional.cosine_similarity(content[:, None], content, 2).clamp(min=0) ** 2
+        return cosines[one & ~torch.eye(12).bool()].mean().item(), cosines[~one].mean().item(), terms
+
+    plain, held = nearest(0.0), nearest(3.0)
+    assert set(held[2]) - set(plain[2]) == {"alike"}
+    assert held[0] < 0.7 * plain[0] and held[1] > 0.7 * plain[1]
+
+
+def test_the_distance_of_contents_counts_as_much_as_it_says_and_where_there_are_groups():
+    plain, model = (grouped(unlike=weight, groups="kind", content_noise=0.0, style_noise=0.0, pixel_noise=0.0)
+                    for weight in (0.0, 0.5))
+    pick = torch.arange(12)
+    mate = model.mate(pick, seeded(3))
+    assert torch.equal(model.owners[mate], model.owners[pick]) and (mate != pick).any()
+    without, terms = (m.loss(images(), torch.tensor(0), seeded()) for m in (plain, model))
+    torch.testing.assert_close(terms["loss"], without["loss"] + 0.5 * terms["alike"])
+    found = gradients(terms["alike"], model.embeddings)
+    assert found["content"].any() and found["style"] is None
+    assert "alike" not in model.loss(images(), torch.tensor(UNTIL), seeded(), stage=1)
+    with pytest.raises(ValueError, match="--groups says"):
+        fresh(unlike=0.5)
 
 
 def test_groups_need_embeddings_of_style():
