@@ -1,8 +1,8 @@
 """The pictures of the page in the README: python -m benchmarks.picture
 
 Starts the app on the shipped models and writes what headless Chromium shows of it to assets/readme: page.webp, a
-slider of the faces being dragged, swap.webp, contents and styles of 3D Shapes exchanged, and letters.webp, those of
-glyphs.
+slider of the faces being dragged, swap.webp, contents and styles of 3D Shapes exchanged, people.webp and letters.webp,
+those of faces and of glyphs.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main() -> None:
         show(page, url, list(engine.models), "vae-faces")
         drag(page, 2, 0.3, 0.7)
         keep(page, "page")
-        for name, model in (("swap", "csdismo-shapes3d"), ("letters", "csdismo-glyphs")):
+        for name, model in (("swap", "csdismo-shapes3d"), ("people", "csdismo-faces"), ("letters", "csdismo-glyphs")):
             page = browser.new_page(**TALL)
             show(page, url, list(engine.models), model)
             exchange(page)
