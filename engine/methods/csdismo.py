@@ -38,8 +38,8 @@ Departures and completions:
   * `--no-embedded` trains the encoders alone and has no embeddings: an ablation;
   * `--groups KIND` gives all pictures of one typeface, one person or one class of a known factor one embedding of
     style. That is [LORD]'s setting, with its weak labels, and no longer [CS]: what labels buy. Encoders then see
-    embedded pictures only. With `unlike` contents of one group keep their distance from each other, which tells
-    letters apart that look alike in one typeface and not in others.
+    embedded pictures only. With `unlike` contents of one group keep their distance, for letters that look alike in
+    one typeface and not in others; what that brings was not measured.
 Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
 """
 
@@ -273,8 +273,9 @@ class CSDisMo(Method):
         which stay as they are.
 
         'pixels' and 'features' are the distance, 'decay' is the mean squared length of styles, 'common' is what
-        contents have in common with them, 'content' and 'style' are the encoders' squared errors, 'consistency' those
-        on swapped pictures, 'critic' is what the critic learns and 'verdict' what it teaches.
+        contents have in common with them, 'alike' how near those of one group are to each other, 'content' and
+        'style' are the encoders' squared errors, 'consistency' those on swapped pictures, 'critic' is what the critic
+        learns and 'verdict' what it teaches.
         """
         config = self.config
         if not config.embedded:
