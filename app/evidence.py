@@ -23,7 +23,7 @@ def evidence(model: Model) -> str:
         return ""
     head = "".join(f'<th scope="col">{title}</th>' for title in HEAD)
     rows = "".join(_row(factor, name) for factor, name in named)
-    taught = ("of labels the model was told only which pictures are alike in " + escape(model.told) if model.told
+    taught = ("of labels the model was told only which pictures are of one " + escape(model.told) if model.told
               else "labels were never trained on")
     return (
         f"<details><summary>Why these names?</summary>{NOTE.format(taught=taught)}"
