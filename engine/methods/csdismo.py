@@ -52,7 +52,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 
 from engine.augment import thickened, warped
-from engine.common import alike, in_common
+from engine.common import SMALL, alike, in_common
 from engine.critic import Critic, frozen
 from engine.fusion import Encoders, Patches, Synthesis, standardised
 from engine.gaussian import like, noisy
@@ -62,7 +62,6 @@ from engine.perceptual import Perceptual, pyramid
 CHECKED = 2000      # pictures that tell what is usual, and what content is drawn from
 CALIBRATED = 256    # pictures that tell how large features are
 USUAL = 0.99        # quantile of their error beyond which a picture is far from what the model has seen
-SMALL = 1e-8        # variance at which a content counts as none
 FLOOR = 0.02        # learning rate left at the end of the first stage, as share of its peak
 
 
