@@ -67,7 +67,8 @@ BEGINNINGS = {  # of the scores of a model of content and style
     "unseen pairs ": "A held-out picture is made from two that were trained on, of which one has its content and the "
                      "other its style, and compared with the real one: PSNR in decibels, the correlation of what a net "
                      "reads of it, or the share of classes that are read rightly.",
-    "unseen pairs": "How many held-out pictures could be made from two others that were trained on.",
+    "unseen pairs": "How many pictures were made so: held-out ones, each of them from one or several pairs of others "
+                    "that were trained on.",
     "content kept": "How well the encoder finds the giver's content again in swapped pictures (R²).",
     "style kept": "How well the encoder finds the giver's style again in swapped pictures (R²).",
     "psnr ": "How close pictures are to what is drawn again of them, in decibels; higher is closer.",

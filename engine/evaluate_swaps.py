@@ -17,8 +17,9 @@ psnr training, psnr held out    of reconstructions, in dB; `psnr embeddings` tho
                                 had them, `psnr embedded` by encoders, on the same pictures, and `psnr closer` by
                                 codes that were found for held-out pictures, as embeddings were for others
 unseen pairs ...                where every combination of factors is a picture: held-out pictures made from
-                                two that were trained on. PSNR against the real one, correlation of factors
-                                read from it, share of classes read rightly, and among the ten likeliest
+                                two that were trained on, few ones several times from others. PSNR against the
+                                real one, correlation of factors read from it, share of classes read rightly,
+                                and among the ten likeliest
 one-sided, mostly one-sided     factors with a correlation of .9 with one side and of .1 at most with the other,
                                 and of .8 and .25
 
@@ -34,7 +35,7 @@ from engine import inversion, metrics, readers, swaps
 from engine.data import Dataset, Grid, KnownFactor, materialise, split
 from engine.method import Method, Slot
 
-TRAIN, UNSEEN, PAIRS = 20_000, 2_000, 4_000   # pictures to train readers on and to test them, swaps
+TRAIN, UNSEEN, PAIRS = 20_000, 2_000, 4_000   # pictures to train readers on and to test them, swaps of either kind
 CLOSER = 200                                  # held-out pictures that codes are sought for
 NEAR = 10                                     # neighbours, and classes that count as retrieved
 CLEAR, MOSTLY = (0.9, 0.1), (0.8, 0.25)       # correlations that make a factor one-sided
@@ -203,8 +204,9 @@ def allotted(correlations: dict[str, Sequence[float]]) -> dict[str, str]:
 
 def unseen_pairs(judge: Judge, follows: dict[str, str]) -> dict[str, float]:
     """Held-out pictures made from two training pictures each, one of which has their content factors and the
-    other their style factors, `follows` saying which is which."""
-    wanted = judge.data.classes(judge.unseen)
+    other their style factors, `follows` saying which is which; each as often, from others, as makes about PAIRS."""
+    unseen = judge.unseen.repeat(max(PAIRS // len(judge.unseen), 1))
+    wanted = judge.data.classes(unseen)
     generator = torch.Generator().manual_seed(2)
     givers = {}
     for side in SIDES:
@@ -222,6 +224,6 @@ def unseen_pairs(judge: Judge, follows: dict[str, str]) -> dict[str, float]:
         return {}  # all factors are on one side
     content, style = (judge.encode(givers[side][usable]) for side in SIDES)
     images = judge.decode(swaps.blend(content, style, judge.parts["style"]))
-    real = judge.data.images(judge.unseen[usable]).float() / 255
-    scores = named(judge, "unseen pairs", judge.read(images), judge.targets(judge.unseen[usable]))
+    real = judge.data.images(unseen[usable]).float() / 255
+    scores = named(judge, "unseen pairs", judge.read(images), judge.targets(unseen[usable]))
     return scores | {"unseen pairs psnr": metrics.psnr(images, real).mean().item(), "unseen pairs": usable.sum().item()}

@@ -95,3 +95,17 @@ def test_a_reader_of_pictures_learns_to_read(monkeypatch):
     assert (told[0].argmax(1) == labels[:, 0]).float().mean() > 0.95
     assert readers.correlation(told[1], readers.target(YAW, labels[:, 1])) > 0.8
     assert not reader.training and not any(p.requires_grad for p in reader.parameters())
+
+
+@pytest.mark.parametrize("factors, bent", [((SHAPE,), True), ((SHAPE, SHAPE), True), ((SHAPE, YAW), False)])
+def test_pictures_are_warped_and_thickened_where_all_factors_are_classes(monkeypatch, factors, bent):
+    seen = []
+    for name in ("warped", "thickened"):
+        change = getattr(readers, name)
+        monkeypatch.setattr(readers, name,
+                            lambda *given, change=change: (seen.append(change.__name__), change(*given))[1])
+    monkeypatch.setattr(readers, "NARROW", 2)
+    labels = torch.tensor([[0.0, 1], [2, 0]])[:, :len(factors)]
+    images = (255 * torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))).byte()
+    readers.of_pictures(images, labels, factors, steps=2)
+    assert seen == (2 * ["warped", "thickened"] if bent else [])
