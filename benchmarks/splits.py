@@ -12,6 +12,7 @@ about a minute for each option; `--features vgg` wants the weights that `engine.
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ RESULTS = Path(__file__).with_suffix(".json")
 PAIRS, PART = 3_000, 500    # swaps that are read, and how many at a time
 UNSEEN = 2_000              # real pictures that tell how well the reader reads
 NEAR = 10                   # classes that count as retrieved
+REAL = "real pictures"      # name of a row
 SHEET = 8                   # pictures of either kind on a sheet
 
 SMALL = {"encoder_width": 24, "decoder_width": 24}
@@ -76,8 +78,10 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "a content of 12 numbers": GLYPHS | {"content": 12},
         "swaps teach the generator": GLYPHS | {"swaps_teach": "generator"},
         "swaps teach all": GLYPHS | {"swaps_teach": "all"},
-        "letters of a typeface unlike": GLYPHS | {"unlike": 0.3},
-        "letters of a typeface unlike, noisier": GLYPHS | {"unlike": 0.3, "content_noise": 1.0},
+        "letters matched": GLYPHS | {"matched": 0.3},
+        "letters matched, a third as much": GLYPHS | {"matched": 0.1},
+        "letters matched, three times as much": GLYPHS | {"matched": 1.0},
+        "letters matched, noisier": GLYPHS | {"matched": 0.3, "content_noise": 1.0},
         "no labels": GLYPHS | {"groups": ""},
         "no labels, style alone first": GLYPHS | {"groups": "", "style": 16, "style_noise": 0.2, "style_decay": 1e-2,
                                                  "alone": "style"},
@@ -251,9 +255,19 @@ HEAD = """# What content takes, what style takes
 
 Written by `python -m benchmarks.splits`. Two pictures' embeddings after a short first stage are exchanged, and a
 reader that was trained on real pictures tells the factors of what comes out. Each cell: correlation with the giver of
-content / with the giver of style, and in brackets, where both embeddings come from one picture, with that one. The
-row of real pictures is the reader's own. `one-sided` counts factors with .8 or more with one side and .25 or less
-with the other. One seed each."""
+content / with the giver of style, and in brackets, where both embeddings come from one picture, with that one. Rows
+of real pictures are what the reader of the rows below them says of those. `one-sided` counts factors with .8 or more
+with one side and .25 or less with the other. One seed each."""
+
+
+def with_readers(found: dict[str, dict]) -> Iterator[tuple[str, dict]]:
+    """Names and entries, before each of them what its reader said of real pictures if that differs from the last."""
+    real = None
+    for name, entry in found.items():
+        if entry["real"] != real:
+            real = entry["real"]
+            yield REAL, real
+        yield name, entry
 
 
 def report(entries: dict) -> str:
@@ -265,9 +279,10 @@ def report(entries: dict) -> str:
         names = list(first["real"])
         classes = [n for n in names if f"in {NEAR}" in first["real"][n]]
         lines = [f"| options | {' | '.join(names)} | one-sided | dB |", "|" + " --- |" * (len(names) + 3)]
-        lines.append("| real pictures | " + " | ".join(f"({first['real'][n]['correlation']:.2f})" for n in names)
-                     + " | | |")
-        for name, entry in found.items():
+        for name, entry in with_readers(found):
+            if name == REAL:
+                lines.append(f"| {name} | " + " | ".join(f"({entry[n]['correlation']:.2f})" for n in names) + " | | |")
+                continue
             cells = [f"{entry['content'][n]['correlation']:.2f} / {entry['style'][n]['correlation']:.2f} "
                      f"({entry['own'][n]['correlation']:.2f})" for n in names]
             lines.append(f"| {name} | {' | '.join(cells)} | {clear(entry)} | {entry['psnr']:.1f} |")
@@ -275,10 +290,10 @@ def report(entries: dict) -> str:
         if classes:
             lines = ["| options | " + " | ".join(f"{n}, right / in ten" for n in classes) + " |",
                      "|" + " --- |" * (len(classes) + 1)]
-            for name, entry in ({"real pictures": first} | found).items():
-                sides = [("real",) if name == "real pictures" else ("content", "style") for _ in classes]
-                cells = [", ".join(f"{side} {entry[side][n]['right']:.2f} / {entry[side][n][f'in {NEAR}']:.2f}"
-                                   for side in which) for n, which in zip(classes, sides, strict=True)]
+            for name, entry in with_readers(found):
+                told = {"real": entry} if name == REAL else {side: entry[side] for side in ("content", "style")}
+                cells = [", ".join(f"{side} {told[side][n]['right']:.2f} / {told[side][n][f'in {NEAR}']:.2f}"
+                                   for side in told) for n in classes]
                 lines.append(f"| {name} | {' | '.join(cells)} |")
             parts.append("\n".join(lines))
         parts.append("\n".join(f"- {name}: {entry['steps']:,} steps of {entry['batch']}, {entry['machine']}, "

@@ -5,8 +5,8 @@ https://arxiv.org/abs/2102.10544 [CS]. Only its abstract, first page and officia
 code was released. What they leave open follows LORD, whose class labels [CS] does without:
 Gabbay & Hoshen, "Demystifying Inter-Class Disentanglement", ICLR 2020, https://arxiv.org/abs/1906.11796 [LORD].
 
-Every training picture i has an embedding c_i of its content and s_i of its style, free parameters both. A
-generator G and the embeddings are trained together to draw the pictures,
+Every training picture i has an embedding c_i of its content and s_i of its style. A generator G and these free
+parameters are trained together to draw the pictures,
 
     min  sum_i distance(G(f_sigma(s_i) * c_i + f_mu(s_i)), x_i)   where the c_i share one distribution,
 
@@ -31,16 +31,15 @@ Departures and completions:
     left to the style;
   * with `critic_weight` swapped pictures have to look real, and like the picture that gave the style, to a critic
     that learns beside them (`engine.critic`);
-  * `--style-from patches` has no embeddings of style: a net that is blind to place reads it from the start, see
-    `engine.fusion.Patches`;
-  * with `augment` and `thicken` the pictures of the second stage are warped and their strokes grow, so that the
-    encoders do not learn them by heart;
-  * `--no-embedded` trains the encoders alone and has no embeddings: an ablation;
+  * `--style-from patches` has no embeddings of style but a net that is blind to place (`engine.fusion.Patches`);
+  * with `augment` and `thicken` pictures of the second stage are warped, lest encoders learn them by heart;
+  * `--no-embedded` trains the encoders alone: an ablation;
   * `--groups KIND` gives all pictures of one typeface, one person or one class of a known factor one embedding of
     style. That is [LORD]'s setting, with its weak labels, and no longer [CS]: what labels buy. Encoders then see
-    embedded pictures only. With `unlike` contents of one group keep their distance, for letters that look alike in
-    one typeface and not in others; what that brings was not measured.
-Neither the instance discrimination nor the information bottleneck that the paper may have had is here.
+    embedded pictures only. With `matched` each group has the shared distribution for itself: the contents of any two
+    are paired at the least cost and drawn together, once they mean something. That wants groups of the same
+    contents, as typefaces are of letters; which letter a picture shows, nobody is told.
+The instance discrimination and the information bottleneck that the paper may have had are not here.
 """
 
 from collections.abc import Callable
@@ -52,7 +51,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 
 from engine.augment import thickened, warped
-from engine.common import SMALL, alike, in_common
+from engine.common import SMALL, in_common, matched
 from engine.critic import Critic, frozen
 from engine.fusion import Encoders, Patches, Synthesis, standardised
 from engine.gaussian import like, noisy
@@ -62,6 +61,7 @@ from engine.perceptual import Perceptual, pyramid
 CHECKED = 2000      # pictures that tell what is usual, and what content is drawn from
 CALIBRATED = 256    # pictures that tell how large features are
 USUAL = 0.99        # quantile of their error beyond which a picture is far from what the model has seen
+COMPARED, RAMP = 64, 600  # pairs of groups whose contents are matched in a step, steps until that has its weight
 FLOOR = 0.02        # learning rate left at the end of the first stage, as share of its peak
 
 
@@ -92,7 +92,8 @@ class Config:
     thicken: float = 0.0                  # pixels, up to 1, by which their strokes grow or shrink
     style_decay: float = 1e-3             # weight of the squared length of styles
     apart: float = 0.0                    # weight of contents' correlation with styles
-    unlike: float = 0.0                   # and of how alike contents of one group are
+    matched: float = 0.0                  # and of how far contents of two groups are from being the same
+    matched_from: int = 1_200             # step of the first stage
     feature_weight: float = 1.0           # of features, beside the pixels' 1
     code_weight: float = 10.0             # of the encoders' errors in the second stage
     consistency_weight: float = 0.5       # of their errors on swapped pictures
@@ -228,8 +229,8 @@ class CSDisMo(Method):
         return ((self.decode(self.encode(x)) - x) ** 2).mean((1, 2, 3)).sqrt()
 
     def prepare(self, pictures: Callable[[int], Tensor]) -> None:
-        if self.config.unlike > 0 and not self.config.groups:
-            raise ValueError("--unlike is of contents in one group; --groups says what these are.")
+        if self.config.matched > 0 and not self.config.groups:
+            raise ValueError("--matched is of two groups' contents; --groups says what these are.")
         if self.config.embedded:
             self.images = pictures(self.config.images)
         if self.config.features == "vgg":
@@ -246,7 +247,7 @@ class CSDisMo(Method):
             raise ValueError("--groups shares embeddings of style, and there are none.")
         self.owners = classes(self.config.images).unique(return_inverse=True)[1]
         self.sizes, self.mates = self.owners.bincount(), self.owners.argsort(stable=True)
-        self.first = self.sizes.cumsum(0) - self.sizes
+        self.first, self.most = self.sizes.cumsum(0) - self.sizes, int(self.sizes.max())
 
     @torch.no_grad()
     def finish(self, pictures: Callable[[int], Tensor]) -> None:
@@ -272,7 +273,7 @@ class CSDisMo(Method):
         which stay as they are.
 
         'pixels' and 'features' are the distance, 'decay' is the mean squared length of styles, 'common' is what
-        contents have in common with them, 'alike' how near those of one group are to each other, 'content' and
+        contents have in common with them, 'matched' how far those of two groups are from being the same, 'content' and
         'style' are the encoders' squared errors, 'consistency' those on swapped pictures, 'critic' is what the critic
         learns and 'verdict' what it teaches.
         """
@@ -293,10 +294,9 @@ class CSDisMo(Method):
                 everyone = self.begun(*self.embedded(number), step, generator)
             begun = self.begun(content, style, step, generator)
             terms = self.drawn(*begun, known, generator, held=True, everyone=everyone)
-            if config.unlike > 0:
-                mate = self.mate(pick, generator)
-                terms["alike"] = alike(content, self.embedded(mate)[0], mate != pick)
-                terms["loss"] = terms["loss"] + config.unlike * terms["alike"]
+            if config.matched > 0:
+                terms["matched"], share = self.matched(generator), (step - config.matched_from) / RAMP
+                terms["loss"] = terms["loss"] + config.matched * share.clamp(0, 1) * terms["matched"]
         elif self.owners is None:
             x = self.disturbed(x, generator)
             terms = self.drawn(*self.read(noisy(x, config.pixel_noise, generator), generator), x, generator, blind)
@@ -345,6 +345,15 @@ class CSDisMo(Method):
         share = torch.rand(len(pick), generator=generator, device=pick.device)
         place = torch.minimum((share * self.sizes[group]).long(), self.sizes[group] - 1)
         return self.mates[self.first[group] + place]
+
+    def matched(self, generator: Generator) -> Tensor:
+        """How far the contents of two groups are from being the same, over random pairs of them."""
+        pair = torch.randint(len(self.sizes), (2, COMPARED), generator=generator, device=self.sizes.device)
+        place = torch.arange(self.most, device=pair.device)
+        there = place < self.sizes[pair][..., None]                                    # (2, P, N)
+        number = self.mates[(self.first[pair][..., None] + place).clamp(max=len(self.mates) - 1)]
+        sets = self.embedded(number.flatten())[0].float().view(*there.shape, -1)
+        return matched(*sets, *there)
 
     def exchanged(self, pick: Tensor, generator: Generator) -> dict[str, Tensor]:
         """As `drawn`, of the pictures numbered `pick` (B,), each with the style that is read from another one of its

@@ -121,6 +121,17 @@ def test_what_is_stored_is_not_measured_again(tiny, monkeypatch, capsys):
     assert again["one"]["steps"] == 4 and again["other"] == entries["other"]
 
 
+def test_the_table_says_where_another_reader_begins(tiny):
+    splits.main(tiny)
+    entries = splits.read(tiny.results)
+    rows = lambda: [line.split(" | ")[0] for line in splits.report(entries).splitlines() if line.startswith("| ")]  # noqa: E731
+    header, reader, first, second = "| options", "| real pictures", "| one", "| other"
+    assert rows()[0] == header and rows().count(reader) == rows().count(header) == 2
+    entries["noise"]["other"]["real"] = {name: {key: value / 2 for key, value in told.items()}
+                                         for name, told in entries["noise"]["one"]["real"].items()}
+    assert [row for row in rows() if row != "| ---"] == 2 * [header, reader, first, reader, second]
+
+
 def test_an_unknown_data_set_is_named(tiny):
     with pytest.raises(SystemExit, match="nothing to try on cars; choose among noise"):
         splits.main(dataclasses.replace(tiny, data=("cars",)))

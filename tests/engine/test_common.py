@@ -1,7 +1,8 @@
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
-from engine.common import alike, in_common
+from engine.common import in_common, matched, transport
 from tests.tiny import seeded
 
 
@@ -17,15 +18,49 @@ def test_what_contents_and_styles_have_in_common_is_the_share_that_a_line_explai
     assert chance.item() == pytest.approx(20 / 400, rel=0.3)
 
 
-def test_contents_are_alike_by_the_square_of_their_cosine_where_it_is_positive_and_they_count():
-    content = torch.tensor([[3.0, 4, 0], [1, 0, 0], [1, 1, 0], [0, 0, 2]], requires_grad=True)
-    other = torch.tensor([[6.0, 8, 0], [-1, 0, 0], [1, 0, 0], [5, 0, 0]])
-    counted = torch.tensor([True, True, True, True])
-    assert alike(content, other, counted).item() == pytest.approx((1 + 0 + 0.5 + 0) / 4)
-    counted = torch.tensor([False, True, True, False])
-    found = alike(content, other, counted)
-    assert found.item() == pytest.approx(0.25)
-    found.backward()
-    assert (content.grad.abs().sum(1) > 0).tolist() == [False, False, True, False]
-    assert content.grad[2, 0] > 0 > content.grad[2, 1]  # away from the other
-    assert alike(content, other, ~torch.ones(4).bool()).item() == 0
+def everyone(sets):
+    return torch.ones(sets.shape[:2], dtype=torch.bool)
+
+
+def test_a_plan_gives_every_member_its_share_and_costs_little_more_than_the_best_assignment():
+    cost = torch.rand(3, 8, 8, generator=seeded())
+    plan = transport(cost, *[everyone(cost)] * 2)
+    for shares in (plan.sum(1), plan.sum(2)):
+        torch.testing.assert_close(shares, torch.full((3, 8), 1 / 8), atol=1e-2, rtol=0)
+    for one, shares in zip(cost, plan, strict=True):
+        best = one[linear_sum_assignment(one.numpy())].mean().item()
+        assert best - 0.01 < (one * shares).sum().item() < best + 0.05
+
+
+def test_who_is_no_member_of_a_set_gets_nothing_and_sets_may_differ_in_size():
+    cost = torch.rand(1, 4, 6, generator=seeded())
+    here, there = torch.tensor([[True, True, True, False]]), torch.tensor([[True, False, True, True, True, True]])
+    plan = transport(cost, here, there)
+    assert not plan[0, 3].any() and not plan[0, :, 1].any() and plan.isfinite().all()
+    torch.testing.assert_close(plan[0, :3].sum(1), torch.full((3,), 1 / 3), atol=1e-2, rtol=0)
+    torch.testing.assert_close(plan[0].sum(0)[there[0]], torch.full((5,), 1 / 5), atol=1e-2, rtol=0)
+    assert transport(cost, here, ~everyone(cost.mT)).isfinite().all()  # nobody is there
+
+
+def test_sets_of_the_same_contents_match_in_any_order_and_partners_are_drawn_together():
+    one = torch.randn(2, 6, 16, generator=seeded())
+    order = torch.randperm(6, generator=seeded(1))
+    assert matched(one, 3 * one[:, order], everyone(one), everyone(one)).item() < 0.01
+    assert matched(one, -one, everyone(one), everyone(one)).item() > 0.4
+    moved = (one[:, order] + 0.4 * torch.randn(2, 6, 16, generator=seeded(2))).requires_grad_()
+    before = matched(one, moved, everyone(one), everyone(one))
+    before.backward()
+    after = (moved - 5 * moved.grad).detach()
+    cosine = torch.nn.functional.cosine_similarity
+    assert (cosine(after, one[:, order], 2) > cosine(moved, one[:, order], 2)).all()
+    assert matched(one, after, everyone(one), everyone(one)) < before
+
+
+def test_what_is_no_member_is_not_matched():
+    one, other = torch.randn(2, 1, 5, 8, generator=seeded())
+    here, there = torch.tensor([[True, True, True, False, False]]), everyone(other)
+    other.requires_grad_()
+    found = matched(one, other, here, there)
+    elsewhere = torch.where(here[..., None], one, 100.0)
+    torch.testing.assert_close(matched(elsewhere, other, here, there), found)
+    torch.testing.assert_close(matched(one[:, :3], other, here[:, :3], there), found)

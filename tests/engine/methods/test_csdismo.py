@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from engine import checkpoint, factors, swaps, train
-from engine.common import in_common
+from engine.common import in_common, matched
 from engine.data import sample_numbers, split
 from engine.data.people import People
 from engine.fusion import Affine
 from engine.method import Slot
+from engine.methods import csdismo
 from engine.methods.csdismo import Config, CSDisMo, Embeddings
 from tests.engine.test_method import Blind
 from tests.tiny import gradients, noise, seeded
@@ -433,37 +434,47 @@ def test_in_the_second_stage_a_picture_is_drawn_with_a_style_read_from_another_o
     assert pairs == {(a, b) for a in range(12) for b in range(12) if groups[a] == groups[b]}  # each other, and itself
 
 
-def test_contents_of_a_group_keep_their_distance_from_each_other_and_from_no_others():
-    def nearest(weight):
-        model = grouped(content=3, unlike=weight, groups="kind", content_noise=0.0)
-        optimizer, x = torch.optim.Adam(model.embeddings.parameters(), lr=3e-3), noise(48, 3).float() / 255
-        for number in range(40):
-            optimizer.zero_grad()
-            terms = model.loss(x, torch.tensor(number), seeded(number))
-            terms["loss"].backward()
-            optimizer.step()
-        content, one = model.embedded(torch.arange(12))[0], model.owners[:, None] == model.owners
-        cosines = torch.nn.functional.cosine_similarity(content[:, None], content, 2).clamp(min=0) ** 2
-        return cosines[one & ~torch.eye(12).bool()].mean().item(), cosines[~one].mean().item(), terms
-
-    plain, held = nearest(0.0), nearest(3.0)
-    assert set(held[2]) - set(plain[2]) == {"alike"}
-    assert held[0] < 0.7 * plain[0] and held[1] > 0.7 * plain[1]
+def test_contents_of_two_groups_are_matched_among_their_members(monkeypatch):
+    model, seen = grouped(matched=1.0, groups="kind"), []
+    monkeypatch.setattr(csdismo, "matched", lambda *given: (seen.append(given), matched(*given))[1])
+    assert model.matched(seeded()) > 0
+    contents, number = model.embedded(torch.arange(12))[0], {5: [0, 1, 3, 6, 10], 9: [2, 4, 5, 9], 2: [7, 8, 11]}
+    members = [{tuple(contents[k].tolist()) for k in group} for group in number.values()]
+    [(one, other, here, there)] = seen
+    for sets, who in ((one, here), (other, there)):
+        assert sets.shape == (64, 5, CONTENT) and who.shape == (64, 5)
+        for contents_, flags in zip(sets, who, strict=True):
+            assert {tuple(c.tolist()) for c in contents_[flags]} in members and len(contents_[flags]) >= 3
+    drawn = {(a, b) for a, b in zip(here.sum(1).tolist(), there.sum(1).tolist(), strict=True)}
+    assert drawn == {(a, b) for a in (3, 4, 5) for b in (3, 4, 5)}
 
 
-def test_the_distance_of_contents_counts_as_much_as_it_says_and_where_there_are_groups():
-    plain, model = (grouped(unlike=weight, groups="kind", content_noise=0.0, style_noise=0.0, pixel_noise=0.0)
-                    for weight in (0.0, 0.5))
-    pick = torch.arange(12)
-    mate = model.mate(pick, seeded(3))
-    assert torch.equal(model.owners[mate], model.owners[pick]) and (mate != pick).any()
-    without, terms = (m.loss(images(), torch.tensor(0), seeded()) for m in (plain, model))
-    torch.testing.assert_close(terms["loss"], without["loss"] + 0.5 * terms["alike"])
-    found = gradients(terms["alike"], model.embeddings)
+def test_matching_begins_when_it_is_told_to_and_counts_as_much_as_it_says():
+    plain, model = (grouped(matched=weight, matched_from=100, groups="kind", content_noise=0.0, style_noise=0.0,
+                            pixel_noise=0.0) for weight in (0.0, 0.5))
+    for step, share in ((0, 0), (100, 0), (100 + csdismo.RAMP // 4, 0.25), (100 + csdismo.RAMP, 1), (9999, 1)):
+        without, terms = (m.loss(images(), torch.tensor(step), seeded()) for m in (plain, model))
+        assert set(terms) - set(without) == {"matched"}
+        torch.testing.assert_close(terms["loss"], without["loss"] + 0.5 * share * terms["matched"])
+    found = gradients(terms["matched"], model.embeddings)
     assert found["content"].any() and found["style"] is None
-    assert "alike" not in model.loss(images(), torch.tensor(UNTIL), seeded(), stage=1)
+    assert "matched" not in model.loss(images(), torch.tensor(UNTIL), seeded(), stage=1)
     with pytest.raises(ValueError, match="--groups says"):
-        fresh(unlike=0.5)
+        fresh(matched=0.5)
+
+
+def test_matching_gives_groups_the_same_contents():
+    def apart(weight):
+        model = grouped(matched=weight, groups="kind", content_noise=0.0)
+        optimizer, x = torch.optim.Adam(model.embeddings.parameters(), lr=3e-3), noise(48, 3).float() / 255
+        for number in range(2000, 2060):
+            optimizer.zero_grad()
+            model.loss(x, torch.tensor(number), seeded(number))["loss"].backward()
+            optimizer.step()
+        with torch.no_grad():
+            return model.matched(seeded()).item()
+
+    assert apart(3.0) < 0.5 * apart(0.0)
 
 
 def test_groups_need_embeddings_of_style():
