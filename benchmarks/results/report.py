@@ -65,7 +65,8 @@ def report(results: dict, cells: Sequence[Cell]) -> str:
             parts += [f"## {title}\n", *section(results, rows, data)]
     ablations = [cell for cell in cells if cell.full]
     if ablations:
-        parts += ["## Ablations of " + ", ".join(dict.fromkeys(full(cells, c).label for c in ablations)) + "\n",
+        whole = dict.fromkeys(full(cells, cell).label for cell in ablations if not full(cells, cell).full)
+        parts += ["## Ablations of " + ", ".join(whole) + "\n",
                   ABLATION, *ablation_tables(results, cells, ablations)]
     return "\n".join([*parts, *commands(results, cells)])
 
