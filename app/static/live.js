@@ -302,11 +302,12 @@ async function adopt() {                          // the server has turned the p
   if (!next.factors) return refused(next);
   clearTimeout(resting);
   clearTimeout(following);
-  const before = view;
+  const before = view, was = shown && key();
   view = next;
   values = view.factors.map(({ name, minimum, maximum, neutral }) =>
     Math.min(maximum, Math.max(minimum, next.edits[name] ?? neutral)));
   active = -1;
+  if (shown?.kind === "exact" && key() !== was) tag("preview");  // of this view nothing is drawn yet
   arrive(before);
   original.hidden = !view.original;
   if (view.original) original.src = `data:image/png;base64,${view.original}`;

@@ -310,6 +310,22 @@ def test_random_shows_its_seed_and_the_same_seed_is_the_same_picture(visit):
     assert np.array_equal(drawn, pixels(other))
 
 
+def test_until_the_picture_of_another_model_is_drawn_the_page_does_not_call_what_is_shown_exact(visit, api):
+    page = visit.open()
+    names = [model["name"] for model in api.predict(api_name="/models")]
+    at_rest(page)
+    page.evaluate("""() => {
+      const made = window.createImageBitmap, gate = new Promise((open) => { window.letGo = open; });
+      window.createImageBitmap = async (...given) => { await gate; return made(...given); };
+    }""")
+    choose_model(page, names[1], 1)
+    assert page.evaluate("window.unravel.shown.kind") == "preview"
+    expect(page.locator("[data-kind=exact]")).to_have_count(0)
+    page.evaluate("window.letGo()")
+    view = at_rest(page)
+    assert np.array_equal(pixels(page), by_api(api, view))
+
+
 def test_another_model_keeps_the_picture_and_its_sliders_work(visit, api):
     page = visit.open()
     names = [model["name"] for model in api.predict(api_name="/models")]
