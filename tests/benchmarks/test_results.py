@@ -553,6 +553,20 @@ def test_the_page_has_every_number(page):
     assert "(10 steps of 64 images; CPU, torch 2): `python -m engine.train old`" in text
 
 
+def test_what_begins_with_the_frozen_model_is_compared_with_a_control_of_as_many_steps():
+    cells = {cell.name: cell for cell in table()}
+    begun = [cell for cell in cells.values() if "--begin-from" in cell.options]
+    [control] = [cell for cell in begun if not cells[cell.full].full]
+    assert cells[control.full].steps > control.steps and len(begun) > 1
+    for cell in begun:
+        assert cell is control or (cell.full == control.name and cell.steps == control.steps)
+        assert cell.options.startswith(control.options) and cell.seeds == control.seeds
+    page = report(store.load(store.RESULTS), table())
+    assert f"| {control.label}, full | " in page and page.count(f"### {control.label} on ") == 1
+    [heading] = [line for line in page.splitlines() if line.startswith("## Ablations of ")]
+    assert control.label not in heading and cells[control.full].label in heading
+
+
 @pytest.mark.parametrize("stale", ["one-dsprites", "without-dsprites"])
 def test_an_ablation_is_not_compared_across_options(page, stale):
     results, cells = page
