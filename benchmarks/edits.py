@@ -3,7 +3,8 @@
 One random factor of a random held-out picture is set to a random place of its range. Compared are the
 picture while a slider moves (the quick sampler) and at rest (the slow one): PSNR, and whether reading both
 again names the same factor as the one that moved most; of all edits and of those that change the slow one's
-picture by a grey level or more, since nothing moves most where nothing is seen to move. Then the same edits
+picture by a grey level or more, since nothing moves most where nothing is seen to move. How often the slow
+sampler agrees with itself in twice the steps says how far such agreement can be asked. Then the same edits
 from the noise that all pictures share and from each picture's own, found by DDIM's inversion: how many grey
 levels they change the picture by.
 
@@ -12,6 +13,7 @@ bytes, both ways in turn, the median of `--timed` edits after a few that do not 
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -50,6 +52,16 @@ def own_noise(model: LatentMethod, codes: Tensor) -> Tensor:
     return noise / (noise**2).mean((1, 2, 3), keepdim=True).sqrt()
 
 
+def finer(model: LatentMethod, codes: Tensor) -> Tensor:
+    """What `refine` makes of codes (B, D) in twice its steps: images (B, C, 64, 64)."""
+    known = model.config
+    model.config = replace(known, slow_steps=2 * known.slow_steps)
+    try:
+        return model.refine(codes)
+    finally:
+        model.config = known
+
+
 def changes(model: LatentMethod, codes: Tensor, moved: Tensor, noise: Tensor) -> Tensor:
     """Grey levels (B,) by which the slow sampler's picture, begun at `noise`, differs between two codes (B, D)."""
     still, after = (model.autoencoder.decode(model.slow(noise, model.parts(c)[0])) for c in (codes, moved))
@@ -66,16 +78,17 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
     data, generator = load(config["data"]), Generator().manual_seed(seed)
     held_out = split(len(data))[1]
     numbers = held_out[torch.randint(len(held_out), (count,), generator=generator)]
-    rows = {"psnr": [], "same": [], "seen": [], "shared": [], "own": []}
+    rows = {"psnr": [], "same": [], "finer": [], "seen": [], "shared": [], "own": []}
     for part in numbers.split(PART):
         codes = model.encode((data.images(part).float() / 255).to(device))
         moved = edited(codes.cpu(), factors.visible(table), generator).to(device)
-        pictures = model.decode(moved), model.refine(moved)
-        rows["psnr"].append(psnr(*pictures))
+        pictures = model.decode(moved), model.refine(moved), finer(model, moved)
+        rows["psnr"].append(psnr(*pictures[:2]))
         home = codes[:, :model.count * model.size]
         shifts = [(model.represent(p) - home).unflatten(1, (model.count, model.size)).norm(dim=2).argmax(1)
                   for p in pictures]
-        rows["same"].append((shifts[0] == shifts[1]).float())
+        for name, other in (("same", shifts[0]), ("finer", shifts[2])):
+            rows[name].append((other == shifts[1]).float())
         moves = 255 * (pictures[1] - model.refine(codes)).abs().mean((1, 2, 3))
         rows["seen"].append((moves >= SEEN).float())
         rows["shared"].append(changes(model, codes, moved, model.start(moved)))
@@ -86,9 +99,11 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
         "PSNR of quick against slow, mean, dB": found["psnr"].mean().item(),
         f"share of edits of {ENOUGH:g} dB or more": (found["psnr"] >= ENOUGH).float().mean().item(),
         "share in which both move the same factor most": found["same"].mean().item(),
+        "share in which slow does in twice the steps": found["finer"].mean().item(),
         f"share that changes the picture by {SEEN:g} grey level or more": found["seen"].mean().item(),
         f"share of those of {ENOUGH:g} dB or more": (found["psnr"][seen] >= ENOUGH).float().mean().item(),
         "share of those in which both move the same factor most": found["same"][seen].mean().item(),
+        "share of those in which slow does in twice the steps": found["finer"][seen].mean().item(),
         "change by an edit from the common noise, grey levels": found["shared"].mean().item(),
         "change by the same edit from a picture's own noise": found["own"].mean().item(),
     }

@@ -32,8 +32,8 @@ Departures from the authors' code, all for training in minutes and for sliders:
 
 The student is ours: one net of all factors at once, which learns the straight way from noise to data
 [Liu, Gong, Liu, "Flow Straight and Fast", ICLR 2023: FSF], first on data, then on what the model makes
-of the noise that all pictures start from, at the times only at which its steps begin. One step of it is what
-is seen while a slider moves.
+of the noise that all pictures start from, only where its own steps begin: the second one begins where the first
+one led to, and learns to mend it. What they arrive at is what is seen while a slider moves.
 """
 
 from dataclasses import dataclass
@@ -294,27 +294,36 @@ class DisDiff(LatentMethod):
         return self.student(x, self.schedule.steps * time, self.tokens(z))[0]
 
     def quick(self, noise: Tensor, z: Tensor) -> Tensor:
-        x, steps = noise, self.config.quick_steps
-        for k in range(steps):
-            x = x + self.velocity(x, torch.full_like(x[:, 0, 0, 0], k / steps), z) / steps
-        return x
+        return self.walk(noise, z, self.config.quick_steps)[-1]
+
+    def walk(self, noise: Tensor, z: Tensor, count: int) -> list[Tensor]:
+        """The noise, and where each of the first `count` steps of `quick` leads to."""
+        path, steps = [noise], self.config.quick_steps
+        for k in range(count):
+            time = torch.full_like(noise[:, 0, 0, 0], k / steps)
+            path.append(path[-1] + self.velocity(path[-1], time, z) / steps)
+        return path
 
     def straighten(
         self, noise: Tensor, latents: Tensor, z: Tensor, generator: Generator, asked: bool = False
     ) -> dict[str, Tensor]:
         """Error of the student's velocity on straight lines from noise to latents  [FSF, eq. 1], as a
         pseudo-Huber of its root mean square. In half of the rows at the noise itself, where the one step
-        begins; in the others mostly near both ends, by the arcsine law. With `asked` at the times at which
-        `quick` takes a step, each as often."""
+        begins; in the others mostly near both ends, by the arcsine law. With `asked` where `quick` is before one
+        of its steps, each as often, and straight from there."""
         rows, steps = len(latents), self.config.quick_steps
+        number = torch.arange(rows, device=latents.device)
         share = torch.rand(rows, generator=generator, device=latents.device)
         if asked:
-            time = (steps * share).floor() / steps
+            passed = (steps * share).long()
+            time = passed / steps
+            with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):  # as a page will
+                x = torch.stack(self.walk(noise, z, steps - 1))[passed, number]
         else:
-            number = torch.arange(rows, device=share.device)
             time = torch.where(number % 2 == 0, 0, (torch.pi / 2 * share).sin() ** 2)
-        x = torch.lerp(noise, latents, time[:, None, None, None])
-        wrong = ((self.velocity(x, time, z) - (latents - noise)) ** 2).mean((1, 2, 3))
+            x = torch.lerp(noise, latents, time[:, None, None, None])
+        way = (latents - x) / (1 - time)[:, None, None, None] if asked else latents - noise
+        wrong = ((self.velocity(x, time, z) - way) ** 2).mean((1, 2, 3))
         loss = ((wrong + 0.01**2).sqrt() - 0.01).mean()
         first = (time == 0).float()
         return {"loss": loss, "velocity": wrong.mean(), "one_step": (first * wrong).sum() / first.sum().clamp(min=1)}

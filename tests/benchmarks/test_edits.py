@@ -28,6 +28,17 @@ def test_both_ways_are_timed_and_called_what_the_page_calls_them(divided, capsys
     assert 0 < quick <= quick_high and 0 < slow <= slow_high and "on CPU" in capsys.readouterr().out
 
 
+def test_the_slow_sampler_is_asked_for_twice_its_steps_and_is_left_as_it_was(divided):
+    model, *_ = checkpoint.load(divided.folder / "disdiff")
+    codes, counted = model.encode(torch.rand(2, 3, 64, 64, generator=seeded())), []
+    known, predict = model.refine(codes), model.predict
+    model.predict = lambda *given: (counted.append(1), predict(*given))[1]
+    other = edits.finer(model, codes)
+    once = len(counted)
+    again = model.refine(codes)
+    assert once == 2 * (len(counted) - once) and torch.equal(again, known) and not torch.equal(other, known)
+
+
 def test_quick_and_slow_are_compared_on_the_same_edits(divided, tmp_path, monkeypatch):
     model, table, config = checkpoint.load(divided.folder / "disdiff")
     monkeypatch.setattr(checkpoint, "load", lambda _: (model, table, {**config, "data": str(tmp_path)}))
@@ -35,12 +46,12 @@ def test_quick_and_slow_are_compared_on_the_same_edits(divided, tmp_path, monkey
         Image.fromarray(picture).save(tmp_path / f"{k}.png")
     found = edits.measure(divided.folder / "disdiff", 8)
     names = list(found)
-    assert 0 < found[names[0]] < 100 and all(0 <= found[name] <= 1 for name in names[1:3])
-    assert 0 < found[names[3]] <= 1                          # some edits can be seen
+    assert 0 < found[names[0]] < 100 and all(0 <= found[name] <= 1 for name in names[1:4])
+    assert 0 < found[names[4]] <= 1                          # some edits can be seen
     monkeypatch.setattr(model, "quick", model.slow)          # then quick is slow: no difference that a byte shows
     both = edits.measure(divided.folder / "disdiff", 8)
-    assert both[names[0]] > found[names[0]] and both[names[2]] == both[names[5]] == 1
-    assert both[names[3]] == found[names[3]]                 # which are seen is told by the slow sampler alone
+    assert both[names[0]] > found[names[0]] and both[names[2]] == both[names[6]] == 1
+    assert all(both[name] == found[name] for name in names[3:5])  # told by the slow sampler alone
     with pytest.raises(SystemExit, match="no quick and no slow"):
         monkeypatch.setattr(checkpoint, "load", lambda _: (torch.nn.Identity(), table, config))
         edits.measure(divided.folder / "vae", 1)

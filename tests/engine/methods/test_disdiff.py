@@ -397,18 +397,26 @@ def test_the_student_goes_straight():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_in_the_end_the_student_learns_where_it_will_be_asked(steps, monkeypatch):
+def test_in_the_end_the_student_learns_where_it_will_be_asked_and_mends_what_it_did(steps, monkeypatch):
     model, (start, _, z) = fresh(quick_steps=steps), inputs()
     start, z = start.repeat(8, 1, 1, 1), z.repeat(8, 1, 1)
-    times, velocity = [], model.velocity
-    monkeypatch.setattr(model, "velocity", lambda x, time, z: (times.append((x, time)), velocity(x, time, z))[1])
     end = torch.randn(start.shape, generator=seeded(5))
+    asked, velocity = [], model.velocity
+    monkeypatch.setattr(model, "velocity", lambda x, time, z: (asked.append((x, time)), velocity(x, time, z))[1])
+    model.quick(start, z)
+    walked = torch.stack([x for x, _ in asked])
+    asked.clear()
     terms = model.straighten(start, end, z, seeded(), asked=True)
-    [(x, time)] = times
-    assert set((steps * time).tolist()) == set(range(steps))
-    torch.testing.assert_close(x, start + time[:, None, None, None] * (end - start))
-    wrong = ((velocity(x, time, z) - (end - start)) ** 2).mean((1, 2, 3))
+    x, time = asked[-1]
+    passed = (steps * time).long()
+    assert set(passed.tolist()) == set(range(steps))
+    torch.testing.assert_close(x, walked[passed, torch.arange(len(z))])
+    there = x + (1 - time)[:, None, None, None] * velocity(x, time, z)  # straight on, that is where it would end
+    wrong = (((there - end) / (1 - time)[:, None, None, None]) ** 2).mean((1, 2, 3))
+    torch.testing.assert_close(terms["velocity"], wrong.mean())
     torch.testing.assert_close(terms["one_step"], wrong[time == 0].mean())
+    terms["loss"].backward()
+    assert all(p.grad is not None for p in model.student.parameters())
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
