@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.session import Sessions, parse, sliders, whole_seed
-from app.uploads import Refused, open_upload, take
+from app.uploads import Refused, take
 from engine import Refusal
 
 
@@ -46,7 +46,7 @@ class Api:
     def encode(self, model: str, image: str) -> dict:
         """Where an image file stands in a model: {base, values: {factor: value}}. Pass the base to
         /edit."""
-        return answered(lambda: self._stand(model, self.sessions.keep(open_upload(take(image)))))
+        return answered(lambda: self._stand(model, self.sessions.open(model, take(image))))
 
     def edit(self, model: str, base: str, edits: dict[str, float]) -> Any:
         """The picture of a base with some factors set: edits = {factor: value}, {} for none."""

@@ -18,7 +18,7 @@ from app.evidence import evidence
 from app.exports import Exports, reopened
 from app.live import STATIC, LiveCanvas, view
 from app.session import MAX_SLIDERS, SHORT, Dial, Sessions, data_title, parse, whole_seed
-from app.uploads import Refused, open_upload, take
+from app.uploads import Refused, take
 from engine import Model, Refusal, gallery
 
 INTRO = """
@@ -134,7 +134,7 @@ class Explore:
         state = reopened(self.sessions, data)
         if state:
             return [*(gr.skip() for _ in self.outputs), state]
-        return [*self._answer(base, lambda: self.turn(model, self.sessions.keep(open_upload(data)))), ""]
+        return [*self._answer(base, lambda: self.turn(model, self.sessions.open(model, data))), ""]
 
     def _go(self, model: str, base: str, event: gr.EventData) -> list[Any]:
         """To a state of the page: by undo or redo, or by a link. What it holds is checked like any request."""

@@ -187,20 +187,21 @@ def doors(sessions: Sessions) -> list[Callable[[Any], dict]]:
         return answered(request, work)
 
     def take(request: Any) -> dict:
-        """A file {file: base64} as a base."""
+        """A file {file: base64, model} as a base."""
         return taken(sessions, request)
 
     return [pair, mix, matrix, imagine, take, looker(sessions), fitter(sessions)]
 
 
 def taken(sessions: Sessions, request: Any) -> dict:
-    """A file {file: base64} as {base}, its pixels kept; or {error: sentence}."""
+    """A file {file: base64} as {base}, its pixels kept, framed for {model} if one is named; or {error: sentence}."""
     try:
         text = request["file"]
         if len(text) > 4 * MAX_BYTES // 3 + 4:
             raise Refused(TOO_HEAVY)
-        return {"base": sessions.keep(open_upload(b64decode(text, validate=True)))}
-    except Refused as refusal:
+        data, model = b64decode(text, validate=True), request.get("model")
+        return {"base": sessions.keep(open_upload(data)) if model is None else sessions.open(model, data)}
+    except (Refused, Refusal) as refusal:
         return {"error": str(refusal)}
     except (TypeError, KeyError, ValueError):  # nothing the page sends
         return {"error": UNREADABLE}

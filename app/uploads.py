@@ -54,6 +54,9 @@ UPRIGHT = {  # EXIF orientation: how to turn the stored pixels
 }
 
 
+Frame = Callable[[Image.Image], Image.Image]
+
+
 class Refused(ValueError):
     """A picture that will not be opened: one sentence a person can act on."""
 
@@ -85,15 +88,17 @@ def take(path: str | None) -> bytes:
     return data
 
 
-def open_upload(source: str | Path | bytes, *, size: int = 64) -> np.ndarray:
+def open_upload(source: str | Path | bytes, *, size: int = 64, frame: Frame | None = None) -> np.ndarray:
     """A user's picture as (size, size, 3) uint8 sRGB: upright, on white, cut to its centre square.
 
     `source` is a path or the bytes of a PNG, JPEG, WEBP or BMP file; of an animation the first
-    picture is taken. Raises `Refused`, and nothing else, for any other content.
+    picture is taken. `frame` is given the whole of it, RGB, and answers what is cut. Raises `Refused`, and nothing
+    else, for any other content.
     """
     data = _read(source)
     try:
-        return _square(_colours(_upright(_open(data, size))), size)
+        picture = _colours(_upright(_open(data, size)))
+        return _square(frame(_reduced(picture, size)) if frame else picture, size)
     except Refused:
         raise
     except MemoryError as error:
@@ -245,6 +250,15 @@ def _square(picture: Image.Image, size: int) -> np.ndarray:
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     box = (left, top, left + side, top + side)
     picture = picture.resize((size, size), Image.Resampling.LANCZOS, box)  # weighs colours by their alpha
+    return np.array(_on_white(picture))
+
+
+def _reduced(picture: Image.Image, size: int) -> Image.Image:
+    """RGB on white, eight times too fine at most for what is a part of it."""
+    return _on_white(picture.reduce(max(1, max(picture.size) // (8 * size))))
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGBA":
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
+    return picture.convert("RGB")

@@ -196,7 +196,7 @@ async function upload(files, slot) {
       reader.onerror = () => done("");
       reader.readAsDataURL(file);
     });
-    const answer = await reached(server.take({ file: text }));
+    const answer = await reached(server.take({ file: text, model: state.model }));
     if (answer.error) wrong.push(`${file.name}: ${answer.error}`);
     else {
       place(answer.base, slot);

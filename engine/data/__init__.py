@@ -17,7 +17,7 @@ from engine.data.arrays import DataError, is_hdf5
 from engine.data.dataset import SIZE, Dataset, Grid, KnownFactor, split
 from engine.data.folder import LIMIT, SUFFIXES, ImageFolder
 
-__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "batches", "load", "materialise", "sample",
+__all__ = ["SIZE", "DataError", "Dataset", "Grid", "KnownFactor", "batches", "kind", "load", "materialise", "sample",
            "sample_classes", "sample_numbers", "split"]
 
 FONTS = {".ttf", ".otf", ".ttc"}  # suffixes that make a folder without pictures one of fonts
@@ -47,7 +47,7 @@ def load(name: str, crop: str = "d2c", limit: int = LIMIT) -> Dataset:
         from engine.data.manifolds import rendered
         return rendered(name)
     path = Path(os.path.abspath(Path(name).expanduser()))  # so that "." has a name, too
-    dataset = _read(path, _kind(path) if name else "unknown", name, crop, limit)
+    dataset = _read(path, kind(path) if name else "unknown", name, crop, limit)
     dataset.path = str(path)
     return dataset
 
@@ -118,7 +118,7 @@ def batches(dataset: Dataset, batch: int, device: torch.device) -> Callable[[Gen
     return draw
 
 
-def _kind(path: Path) -> str:
+def kind(path: Path) -> str:
     """What `load` would find at `path`: arrays, cars3d, fonts, pictures or unknown."""
     if path.is_dir():
         if (path / "list.txt").is_file() and any(path.glob("car_*_mesh.mat")):

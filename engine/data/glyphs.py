@@ -2,7 +2,8 @@
 
 Content against style in its plainest form: which letter, and how it is drawn. The shipped set is made of
 the typefaces of one designer, see `make_glyphs.py`; any folder of TrueType or OpenType fonts is a set of the
-same kind, drawn when it is loaded. Every letter fills the picture, so size and place are nobody's factor.
+same kind, drawn when it is loaded. Every letter fills the picture, so size and place are nobody's factor; `framed`
+does the same to a letter that somebody photographed or wrote.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from engine.data import FONTS
@@ -27,6 +28,10 @@ LEVELS = 15             # of ink in the shipped sheet, besides none
 FIT = 54                # pixels that the longer side of a letter takes
 DRAWN = 128             # size in which letters are drawn before they are made to fit
 DISTINCT = 20           # shapes, fewest of a typeface that has letters and not the same box for each
+PLAIN = 0.75            # share of a picture's rim that has one level, where there is a letter on plain paper
+CONTRAST = 48           # levels of 255 between its ink and its paper, fewest
+INKED = 0.25            # share of that from which a pixel counts as ink: paper has grain, and JPEG its rings
+SLACK = 2               # pixels by which a letter may miss its frame and is left as it is
 
 
 class Glyphs(Grid):
@@ -89,12 +94,37 @@ def letter(font: ImageFont.FreeTypeFont, text: str) -> np.ndarray:
     box = canvas.getbbox()
     if box is None:
         raise ValueError(f"{font.getname()} has no {text}")
-    shape = canvas.crop(box)
-    scale = FIT / max(shape.size)
-    small = shape.resize([max(1, round(side * scale)) for side in shape.size], Image.Resampling.LANCZOS)
+    return np.asarray(_fitted(canvas.crop(box)))
+
+
+def framed(picture: Image.Image) -> Image.Image:
+    """A letter on plain paper, RGB or grey of any size, as this data set has its own: grey (64, 64), black on white
+    whatever its colours were, its longer side FIT pixels, in the middle. All else, and what is framed so already,
+    comes back as it is."""
+    levels = np.asarray(picture.convert("L"), np.int16)
+    rim = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    paper = int(np.median(rim))
+    apart = np.abs(levels - paper)
+    contrast = int(apart.max())
+    if contrast < CONTRAST or (np.abs(rim - paper) < INKED * contrast).mean() < PLAIN:
+        return picture
+    box = Image.fromarray(apart >= INKED * contrast).getbbox()
+    pixel, (left, top, right, bottom) = max(picture.size) / SIZE, box
+    misses = (max(right - left, bottom - top) - FIT * pixel, (left + right - picture.width) / 2,
+              (top + bottom - picture.height) / 2)
+    if picture.width == picture.height and paper > 255 - CONTRAST and max(map(abs, misses)) <= SLACK * pixel:
+        return picture
+    ink = Image.fromarray((255 / contrast * apart).astype(np.uint8))
+    return ImageOps.invert(_fitted(ink.crop(box)))
+
+
+def _fitted(ink: Image.Image) -> Image.Image:
+    """The ink of one letter, cut out, as (64, 64), its longer side FIT pixels, in the middle."""
+    scale = FIT / max(ink.size)
+    small = ink.resize([max(1, round(side * scale)) for side in ink.size], Image.Resampling.LANCZOS)
     picture = Image.new("L", (SIZE, SIZE))
     picture.paste(small, tuple((SIZE - side) // 2 for side in small.size))
-    return np.asarray(picture)
+    return picture
 
 
 def packed(ink: np.ndarray) -> bytes:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from app import session
+from app.pictures import png
 from app.session import Sessions, dial, parse, position, round_step, sliders, whole_seed
+from app.uploads import Refused
 from engine import Factor, Refusal
 from tests.engine.test_names import NAME
 from tests.engine.test_paths import CIRCLE
@@ -30,6 +32,22 @@ def sentence(work, *arguments) -> str:
     assert text[0].isupper() | text.startswith("'") and text.endswith(".") and "\n" not in text and len(text) < 250
     assert not any(leak in text for leak in ("Traceback", "Error(", "object at 0x", "site-packages"))
     return text
+
+
+def test_a_file_is_framed_as_the_models_own_pictures(sessions, monkeypatch):
+    pixels = np.full((120, 160, 3), 255, np.uint8)
+    pixels[10:50, 10:30] = 0
+    known = sessions.engine.model("first")
+    data = png(pixels)
+    plain = sessions.original(sessions.open("first", data))
+    assert plain[:, :, 0].min() < 40 and (plain < 128).mean() < 0.06  # where it is, cut to the centre square
+    monkeypatch.setitem(sessions.engine.models, "first", replace(known, data="glyphs"))
+    letter = sessions.original(sessions.open("first", data))
+    assert (letter < 128).mean() == pytest.approx(54 * 27 / 64**2, abs=0.02)
+    with pytest.raises(Refused):
+        sessions.open("first", b"Dear reader")
+    with pytest.raises(Refusal, match="no model"):
+        sessions.open("none", data)
 
 
 # --- Requests

@@ -146,6 +146,18 @@ def test_a_file_that_is_no_picture_is_said(call, tmp_path):
     assert call("take") == {"error": UNREADABLE}
 
 
+def test_a_file_is_framed_for_the_model_that_is_named(call, sessions):
+    assert [sessions.engine.model(name).data for name in ("two-sided", "factors")] == ["glyphs", "shapes3d"]
+    pixels = np.full((64, 64, 3), 255, np.uint8)
+    pixels[20:30, 20:30] = 0
+    file = b64encode(png(pixels)).decode()
+    small, large, again = (sessions.original(call("take", file=file, **named)["base"])
+                           for named in ({}, {"model": "two-sided"}, {"model": "factors"}))
+    assert np.array_equal(small, pixels) and np.array_equal(again, pixels)
+    assert (large < 128).sum() > 20 * (small < 128).sum()
+    assert "no model called 'none'" in call("take", file=file, model="none")["error"]
+
+
 @pytest.mark.parametrize("wrong", [
     {"model": "none"}, {"model": 3}, {"a": "nothing"}, {"b": "gallery:9999"}, {"a": None}, {"a": "upload:" + "0" * 64},
     {"names": "z0"}, {"names": ["none"]}, {"names": [[]]}, {"content": "1"}, {"style": 2}, {"contents": [3]},

@@ -111,6 +111,17 @@ def sided(tab) -> Page:
     return tab
 
 
+def test_a_letter_of_ones_own_is_cut_out_as_the_models_are(sided, tmp_path):
+    sheet = np.full((300, 200), 255, np.uint8)
+    sheet[220:260, 20:60] = 0                                 # in a corner that the centre square leaves out
+    path = tmp_path / "letter.png"
+    Image.fromarray(sheet).save(path)
+    drawn_after(sided, "exact", lambda: sided.locator("#swap input[type=file]").set_input_files(path))
+    shown = sided.evaluate("[...document.querySelector('#swap canvas[data-tile=\"0\"]').getContext('2d')"
+                           ".getImageData(0, 0, 64, 64).data].filter((x, i) => i % 4 === 0 && x < 128).length")
+    assert shown == pytest.approx(54 * 54, rel=0.02)
+
+
 def test_new_content_goes_into_the_matrix(sided):
     sided.get_by_role("button", name="New content", exact=True).click()
     fresh = sided.locator("#swap .drawn button")

@@ -1,5 +1,6 @@
 """Letters of many typefaces: the shipped sheet, fonts of a folder, and the command that makes the one of the other."""
 
+import io
 import json
 import shutil
 import sys
@@ -8,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from engine.data import DataError, Grid, load, make_glyphs, split
 from engine.data import glyphs as module
-from engine.data.glyphs import LETTERS, Glyphs, drawn, letter, packed, unpacked
+from engine.data.glyphs import LETTERS, Glyphs, drawn, framed, letter, packed, unpacked
 from engine.files import Damaged, write_manifest
 
 
@@ -89,6 +90,50 @@ def test_a_letter_is_where_it_should_be():
             assert abs(place.min() - (63 - place.max())) <= 2
     with pytest.raises(ValueError, match="has no"):
         letter(font, " ")
+
+
+def note(text: str, size: tuple[int, int], place: tuple[int, int], ink: tuple, paper: tuple) -> Image.Image:
+    """A letter somewhere on a sheet of paper."""
+    sheet = Image.new("RGB", size, paper)
+    ImageDraw.Draw(sheet).text(place, text, fill=ink, font=ImageFont.load_default(96))
+    return sheet
+
+
+def assert_reads(picture: Image.Image, known: np.ndarray, text: str, most: float) -> None:
+    """It is nearest to that of the 26 known pictures, and `most` grey levels away from it on average."""
+    away = np.abs(np.asarray(picture, float) - known).mean((1, 2))
+    assert LETTERS[away.argmin()] == text and away.min() < most
+
+
+@pytest.mark.parametrize(("size", "place", "ink", "paper"), [
+    ((300, 400), (20, 220), (0, 0, 0), (255, 255, 255)),
+    ((160, 130), (30, 10), (250, 250, 240), (10, 20, 30)),    # light on dark
+    ((900, 200), (700, 40), (30, 60, 140), (240, 235, 220)),  # in colour, far from the middle
+])
+@pytest.mark.parametrize("text", ["A", "I", "Q", "W"])
+def test_a_letter_on_paper_is_framed_as_those_of_the_set(text, size, place, ink, paper):
+    known = 255 - np.stack([letter(ImageFont.load_default(96), t) for t in LETTERS]).astype(float)
+    sheet, file = note(text, size, place, ink, paper), io.BytesIO()
+    assert_reads(framed(sheet), known, text, 12)  # a faint end more or less is half a pixel
+    sheet.save(file, "JPEG", quality=60)  # with rings around the letter
+    grain = np.random.default_rng(0).normal(0, 6, (*sheet.size[::-1], 3))
+    grainy = np.clip(np.asarray(Image.open(file)) + grain, 0, 255).astype(np.uint8)
+    assert_reads(framed(Image.fromarray(grainy)), known, text, 20)
+
+
+def test_a_letter_that_is_framed_and_what_is_no_letter_stay_as_they_are(shipped):
+    own = [Image.fromarray(x[0].numpy()) for x in shipped.images(torch.arange(0, len(shipped), 53))]
+    kept = [framed(picture) is picture for picture in own]
+    assert np.mean(kept) > 0.9  # few have ends so faint that they seem smaller
+    for was, picture in zip(own, map(framed, own), strict=True):
+        assert np.abs(np.asarray(was, float) - np.asarray(picture, float)).mean() < 60
+    dark = Image.fromarray(255 - np.asarray(own[0]))
+    assert framed(dark) is not dark  # its frame is right and its colours are not
+    slope = Image.fromarray(np.linspace(0, 255, 80 * 90).reshape(80, 90).astype(np.uint8))
+    faint = note("A", (200, 200), (50, 50), (230, 230, 230), (255, 255, 255))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 80, 3), dtype=np.uint8))
+    for other in (slope, faint, noise, Image.new("RGB", (64, 64), "white")):
+        assert framed(other) is other
 
 
 def test_fonts_without_letters_are_an_error(tmp_path, fonts):
