@@ -28,7 +28,7 @@ LEVELS = 15             # of ink in the shipped sheet, besides none
 FIT = 54                # pixels that the longer side of a letter takes
 DRAWN = 128             # size in which letters are drawn before they are made to fit
 DISTINCT = 20           # shapes, fewest of a typeface that has letters and not the same box for each
-PLAIN = 0.75            # share of a picture's rim that has one level, where there is a letter on plain paper
+PLAIN = 0.75            # share of a picture's rim that is paper, where there is a letter on plain paper
 CONTRAST = 48           # levels of 255 between its ink and its paper, fewest
 INKED = 0.25            # share of that from which a pixel counts as ink: paper has grain, and JPEG its rings
 SLACK = 2               # pixels by which a letter may miss its frame and is left as it is
@@ -101,21 +101,36 @@ def framed(picture: Image.Image) -> Image.Image:
     """A letter on plain paper, RGB or grey of any size, as this data set has its own: grey (64, 64), black on white
     whatever its colours were, its longer side FIT pixels, in the middle. All else, and what is framed so already,
     comes back as it is."""
-    levels = np.asarray(picture.convert("L"), np.int16)
-    rim = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
-    paper = int(np.median(rim))
-    apart = np.abs(levels - paper)
-    contrast = int(apart.max())
-    if contrast < CONTRAST or (np.abs(rim - paper) < INKED * contrast).mean() < PLAIN:
+    levels = np.asarray(picture.convert("L"), np.float32)
+    paper, rim = _paper(levels)
+    apart = paper - levels if (paper - levels).max() > (levels - paper).max() else levels - paper
+    contrast, grain = apart.max(), 3 * np.median(np.abs(apart[rim]))
+    if contrast < CONTRAST or (np.abs(apart[rim]) < INKED * contrast).mean() < PLAIN:
         return picture
     box = Image.fromarray(apart >= INKED * contrast).getbbox()
     pixel, (left, top, right, bottom) = max(picture.size) / SIZE, box
     misses = (max(right - left, bottom - top) - FIT * pixel, (left + right - picture.width) / 2,
               (top + bottom - picture.height) / 2)
-    if picture.width == picture.height and paper > 255 - CONTRAST and max(map(abs, misses)) <= SLACK * pixel:
+    if picture.width == picture.height and paper.min() > 255 - CONTRAST and max(map(abs, misses)) <= SLACK * pixel:
         return picture
-    ink = Image.fromarray((255 / contrast * apart).astype(np.uint8))
+    ink = Image.fromarray((255 / (contrast - grain) * (apart - grain).clip(0)).astype(np.uint8))
     return ImageOps.invert(_fitted(ink.crop(box)))
+
+
+def _paper(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The levels (H, W) of plain paper in an uneven light, a quadratic surface through most of the rim, and where the
+    rim is (H, W)."""
+    rim = np.ones(levels.shape, bool)
+    rim[1:-1, 1:-1] = False
+    y, x = (2 * at / side - 1 for at, side in zip(np.indices(levels.shape, np.float32), levels.shape, strict=True))
+    basis = np.stack([np.ones_like(levels), x, y, x * x, x * y, y * y], 2)
+    there, known = basis[rim], levels[rim]
+    wrong = np.abs(known - np.median(known))
+    for _ in range(3):  # without what sticks out: a letter may touch the rim
+        near = wrong <= np.median(wrong)
+        surface = np.linalg.lstsq(there[near], known[near], rcond=None)[0]
+        wrong = np.abs(known - there @ surface)
+    return basis @ surface, rim
 
 
 def _fitted(ink: Image.Image) -> Image.Image:

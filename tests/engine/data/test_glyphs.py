@@ -117,7 +117,8 @@ def test_a_letter_on_paper_is_framed_as_those_of_the_set(text, size, place, ink,
     assert_reads(framed(sheet), known, text, 12)  # a faint end more or less is half a pixel
     sheet.save(file, "JPEG", quality=60)  # with rings around the letter
     grain = np.random.default_rng(0).normal(0, 6, (*sheet.size[::-1], 3))
-    grainy = np.clip(np.asarray(Image.open(file)) + grain, 0, 255).astype(np.uint8)
+    light = (np.linspace(0.7, 1, sheet.width) * (1 - np.linspace(-0.4, 0.5, sheet.height)[:, None] ** 2))[..., None]
+    grainy = np.clip(np.asarray(Image.open(file)) * light + grain, 0, 255).astype(np.uint8)
     assert_reads(framed(Image.fromarray(grainy)), known, text, 20)
 
 
