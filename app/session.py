@@ -16,14 +16,14 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 
 import numpy as np
 
 from app.uploads import open_upload
-from engine import Engine, Factor, Model, Name, Refusal, exchange, framed, gallery, inversion, pictures_of
+from engine import Engine, Factor, Model, Name, Refusal, exchange, frame_of, gallery, inversion, pictures_of
 
 MAX_SLIDERS = 24
 UPLOADS = 4096              # pictures kept, 12 kB each
@@ -108,7 +108,7 @@ class Sessions:
 
     def open(self, model: str, data: bytes) -> str:
         """The same of the picture in the bytes of a file, framed as `model` knows its own. Raises uploads.Refused."""
-        return self.keep(open_upload(data, frame=partial(framed, self.engine.model(model).data)))
+        return self.keep(open_upload(data, frame=frame_of(self.engine.model(model).data)))
 
     def original(self, base: str) -> np.ndarray | None:
         """The picture (64, 64, 3) uint8 that a user gave as this base; None for other bases."""

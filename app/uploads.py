@@ -92,13 +92,17 @@ def open_upload(source: str | Path | bytes, *, size: int = 64, frame: Frame | No
     """A user's picture as (size, size, 3) uint8 sRGB: upright, on white, cut to its centre square.
 
     `source` is a path or the bytes of a PNG, JPEG, WEBP or BMP file; of an animation the first
-    picture is taken. `frame` is given the whole of it, RGB, and answers what is cut. Raises `Refused`, and nothing
-    else, for any other content.
+    picture is taken. `frame` is given the whole of it, RGB, and answers what is cut instead, or it as it is. Raises
+    `Refused`, and nothing else, for any other content.
     """
     data = _read(source)
     try:
         picture = _colours(_upright(_open(data, size)))
-        return _square(frame(_reduced(picture, size)) if frame else picture, size)
+        if frame is not None:
+            whole = _reduced(picture, size)
+            framed = frame(whole)
+            picture = picture if framed is whole else framed
+        return _square(picture, size)
     except Refused:
         raise
     except MemoryError as error:

@@ -13,7 +13,7 @@ provenance, snippet               the origin inside a saved file, a picture as a
 inversion                         codes that draw a picture better than the encoder's (engine.inversion)
 figures, films                    traversal sheets, GIF and MP4
 fields                            what the field of each factor does to a picture, where a model has fields
-framed                            a user's picture as a data set frames its own (engine.framing)
+frame_of                          how users' pictures are framed for a model of a data set (engine.framing)
 alignment                        which factors of several models mean the same, and how fast models are
 figure_of                         such a map as a plotly figure (engine.latent_figure)
 pictures_of, truth_of             pictures and true factors of a data set by number (engine.samples)
@@ -37,7 +37,7 @@ from engine import (
     swaps,
 )
 from engine.factors import Factor
-from engine.framing import framed
+from engine.framing import frame_of
 from engine.gallery import gallery
 from engine.latent_figure import figure_of
 from engine.latent_place import LatentMap, apart
@@ -50,7 +50,7 @@ from engine.study import Study, mosaic, studies, study_of
 
 __all__ = [
     "MODELS", "Answer", "Engine", "Factor", "LatentMap", "MapJob", "Model", "Name", "OwnMap", "Refusal", "Study",
-    "alignment", "apart", "difference", "exchange", "fields", "figure_of", "figures", "films", "framed", "gallery",
+    "alignment", "apart", "difference", "exchange", "fields", "figure_of", "figures", "films", "frame_of", "gallery",
     "inversion", "leak", "map_of", "maps_of", "mosaic", "pictures_of", "plane", "provenance", "rebuild", "snippet",
     "studies", "study_of", "swaps", "truth_of",
 ]

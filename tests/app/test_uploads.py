@@ -124,6 +124,18 @@ def test_centre_square_is_cut_not_squeezed(shape):
     assert np.array_equal(open_upload(save(image, "PNG")), centre(image))
 
 
+def test_a_frame_sees_the_whole_picture_on_white_and_its_answer_is_cut():
+    given = np.zeros((1200, 3000, 4), np.uint8)
+    given[:, :1000] = (200, 0, 0, 255)  # all else is transparent
+    data, seen = save(given, "PNG"), []
+    corner = open_upload(data, frame=lambda picture: (seen.append(picture), picture.crop((0, 0, 90, 90)))[1])
+    assert (corner == (200, 0, 0)).all()
+    [whole] = seen
+    assert whole.mode == "RGB" and 512 <= max(whole.size) < 1024 and whole.getpixel((whole.width - 1, 0)) == (255,) * 3
+    assert np.array_equal(open_upload(data, frame=lambda picture: picture), open_upload(data))
+    assert open_upload(data, frame=lambda picture: picture.convert("L")).shape == (64, 64, 3)
+
+
 def test_downscale_averages_fine_detail():
     checkers = np.indices((640, 640)).sum(axis=0) % 2 * 255
     grey = open_upload(save(checkers.astype(np.uint8), "PNG"), size=40)
