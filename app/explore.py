@@ -186,7 +186,9 @@ def caption(model: Model) -> str:
     """What is known about a model, in three sentences of HTML."""
     paper = model.paper
     order = "in the order in which it learnt them" if model.ordered else "by the size of their effect"
-    labels = f"with weak labels, which pictures are of one {escape(model.told)}" if model.told else "without labels"
+    told = escape(model.told)
+    granted = f" and that each {told} {escape(model.supposed)}" if model.supposed else ""
+    labels = f"with weak labels, which pictures are of one {told}{granted}" if told else "without labels"
     measured = "; ".join(text.format(model.figures[name]) for name, text in FIGURES.items() if name in model.figures)
     return (
         f"<p><b>{escape(model.title)}</b>, trained on {escape(data_title(model))} {labels}"

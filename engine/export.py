@@ -74,7 +74,8 @@ def card(
     mig = f""" MIG is Chen et al.'s with
 20 bins on {MEASURED:,} training images, continuous factors cut into 20 bins.""" if "mig" in figures else ""
     groups = model.asks
-    taught = f"with weak labels, which pictures are alike in '{groups}'," if groups else "without labels"
+    granted = f" and that each {groups} {model.supposes}," if model.supposes else ""
+    taught = f"with weak labels, which pictures are alike in '{groups}',{granted}" if groups else "without labels"
     kind = "a weakly supervised" if groups else "an unsupervised"
     told, source = dataset.alike(groups), dataset.origin
     unseen = "2 % of the images were never trained on; the reconstruction figure is theirs."

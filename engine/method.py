@@ -110,6 +110,11 @@ class Method(nn.Module, ABC):
         label; '' for none, as nearly all."""
         return ""
 
+    @property
+    def supposes(self) -> str:
+        """What it takes for granted of each of those, after "that each of them"; '' for nothing."""
+        return ""
+
     def group(self, classes: Callable[[int], Tensor]) -> None:
         """Take note, after `prepare`, of what it asks for: `classes` is as `pictures`, with their classes (n,)."""
 

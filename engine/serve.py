@@ -58,6 +58,7 @@ class Model:
     sides: tuple[tuple[Slot, ...], tuple[Slot, ...]] = ((), ())  # content and style, where it tells them apart
     judges: bool = False            # whether it can say how far a picture is from what it has seen
     told: str = ""                  # the known factor that it was told of in training; all else without labels
+    supposed: str = ""              # and what it took for granted of each class of that
     imagines: bool = False          # whether it can draw new content
     ways: tuple[str, str] = ("", "")  # what its quick and its slow way are called, where it has both
     divides: bool = False           # whether it is one field for each factor (engine.fields)
@@ -225,8 +226,8 @@ class Engine:
             name=path.name, title=net.title, method=config["method"], data=config["data"], channels=net.channels,
             code_size=net.code_size, paper=net.paper, factors=table, figures=config["figures"],
             mean=mean, ordered=net.ordered, names=names.load(path), scores=scores, sides=swaps.sides(net.layout()),
-            judges=hasattr(net, "strangeness"), told=net.asks, imagines=hasattr(net, "new_contents"),
-            divides=hasattr(net, "touched"), ways=net.ways,
+            judges=hasattr(net, "strangeness"), told=net.asks, supposed=net.supposes,
+            imagines=hasattr(net, "new_contents"), divides=hasattr(net, "touched"), ways=net.ways,
             weights=digest, size=size, parameters=sum(p.numel() for p in net.parameters()),
         )
 

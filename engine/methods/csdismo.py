@@ -19,12 +19,10 @@ Departures and completions:
     content can carry (`content_noise`). New content is drawn from a Gaussian of the population's moments;
   * the affine map acts on every feature map of G after its normalisation, as LORD's adaptive instance
     normalisation (`--fusion layers`), or once on the vector c as in the figure (`vector`); it is 1 + f_sigma(s);
-  * the distance is the absolute error of pixels plus one of features: VGG-16's (`--features vgg`, see
-    `engine.perceptual`) or a Laplacian pyramid's, which needs nothing and is blurrier;
+  * the distance is the absolute error of pixels and of features, VGG-16's (`engine.perceptual`) or a pyramid's;
   * the encoders learn beside the embeddings from the first step, which those do not notice; each stage warms up;
-  * with `--alone style` styles learn before contents, which are noise meanwhile, and are left what no style
-    tells; `--alone content` is the reverse. Begun together both tell a part of the largest factors, and a swapped
-    picture follows neither side;
+  * with `--alone style` styles learn before contents, which are noise meanwhile; `--alone content` is the reverse.
+    Begun together both tell a part of the largest factors, and a swapped picture follows neither side;
   * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`); with
     `--swaps-teach generator` that is the generator's task, in both stages, and with `all` everybody's;
   * with `apart` contents must not correlate with styles, from the moment that both learn: what both could tell is
@@ -214,8 +212,7 @@ class CSDisMo(Method):
         return self.share(content), style
 
     def new_contents(self, count: int, seed: int) -> Tensor:
-        """Contents (count, content) drawn from the distribution that all pictures share; the same for the same
-        seed on every device."""
+        """Contents (count, content) drawn from the distribution that all pictures share, alike on every device."""
         noise = torch.randn(count, len(self.centre), generator=torch.Generator().manual_seed(seed))
         return self.share(self.centre + noise.to(self.centre.device) @ self.spread.T)
 
@@ -241,6 +238,10 @@ class CSDisMo(Method):
     @property
     def asks(self) -> str:
         return self.config.groups
+
+    @property
+    def supposes(self) -> str:
+        return "has the same contents" if self.config.matched > 0 else ""
 
     def group(self, classes: Callable[[int], Tensor]) -> None:
         if not self.config.embedded or self.config.style_from != "embeddings":
@@ -365,8 +366,7 @@ class CSDisMo(Method):
         return self.drawn(content, style, x, generator)
 
     def consistency(self, swapped: Tensor, content: Tensor, style: Tensor, generator: Generator) -> Tensor:
-        """Squared errors of what is read of pictures that were made of contents and styles; `swaps_teach` says who
-        learns from them."""
+        """Squared errors of what is read of pictures made of contents and styles; `swaps_teach` says who learns."""
         taught = self.config.swaps_teach
         x = noisy(swapped.detach() if taught == "encoders" else swapped, self.config.pixel_noise, generator)
         told = frozen(self.encoders, x) if taught == "generator" else self.encoders(x)

@@ -129,6 +129,9 @@ def test_names_from_files_are_inert_in_the_markup(engine, tmp_path, shipped):
     assert "without labels" in caption(model)
     weak = caption(type(model)(**{**vars(model), "told": "type<face"}))
     assert "with weak labels, which pictures are of one type&lt;face" in weak and "without labels" not in weak
+    assert "and that each" not in weak
+    more = caption(type(model)(**{**vars(model), "told": "typeface", "supposed": "has <all>"}))
+    assert "which pictures are of one typeface and that each typeface has &lt;all&gt;" in more
     assert "in the order in which it learnt them" in caption(type(model)(**{**vars(model), "ordered": True}))
     save_gallery(tmp_path, "<b onx=1>")
     assert "<b " not in samples("<b onx=1>")

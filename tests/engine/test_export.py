@@ -148,6 +148,10 @@ def test_the_card_tells_of_weak_labels(tmp_path, monkeypatch):
     assert "Trained without labels by" in without and "used for measuring only: kind, size" in without
     assert "Trained with weak labels, which pictures are alike in 'kind', by" in told
     assert "used for measuring only but for kind: kind, size" in told and "without labels" not in told
+    monkeypatch.setattr(VAE, "supposes", "is whole")
+    write(tmp_path / "more", tiny_vae(), Tiny())
+    more = " ".join((tmp_path / "more" / "card.md").read_text().split())
+    assert "Trained with weak labels, which pictures are alike in 'kind', and that each kind is whole, by" in more
 
 
 def test_the_card_tells_of_pictures_that_were_made_to_be_told(tmp_path, monkeypatch):

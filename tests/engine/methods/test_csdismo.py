@@ -623,7 +623,8 @@ def test_a_run_is_told_groups_by_the_name_of_a_factor(tmp_path):
     letters = {picture.numpy().tobytes(): number % 26 for picture, number in
                zip(dataset.images(index), index.tolist(), strict=True)}
     told = [letters[picture.numpy().tobytes()] for picture in model.images]
-    assert model.asks == "letter" and CSDisMo(Config(**TINY), 1).asks == ""
+    assert model.asks == "letter" and CSDisMo(Config(**TINY), 1).asks == "" == model.supposes
+    assert CSDisMo(Config(**TINY, groups="letter", matched=1.0), 1).supposes == "has the same contents"
     assert len(set(zip(told, model.owners.tolist(), strict=True))) == len(set(told)) == len(model.sizes) > 10
 
 
