@@ -107,7 +107,8 @@ class Sessions:
         return base
 
     def open(self, model: str, data: bytes) -> str:
-        """The same of the picture in the bytes of a file, framed as `model` knows its own. Raises uploads.Refused."""
+        """Remember the picture in the bytes of a file, framed as `model` knows its own; returns its base. Raises
+        uploads.Refused, too."""
         return self.keep(open_upload(data, frame=frame_of(self.engine.model(model).data)))
 
     def original(self, base: str) -> np.ndarray | None:
