@@ -112,7 +112,7 @@ class Method(nn.Module, ABC):
 
     @property
     def supposes(self) -> str:
-        """What it takes for granted of each of those, after "that each of them"; '' for nothing."""
+        """What it takes for granted of each of those, after "that each KIND"; '' for nothing."""
         return ""
 
     def group(self, classes: Callable[[int], Tensor]) -> None:

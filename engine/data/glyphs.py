@@ -118,19 +118,16 @@ def framed(picture: Image.Image) -> Image.Image:
 
 
 def _paper(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The levels (H, W) of plain paper in an uneven light, a quadratic surface through most of the rim, and where the
+    """The levels (H, W) of plain paper in an uneven light, a quadratic surface through half of the rim, and where the
     rim is (H, W)."""
     rim = np.ones(levels.shape, bool)
     rim[1:-1, 1:-1] = False
     y, x = (2 * at / side - 1 for at, side in zip(np.indices(levels.shape, np.float32), levels.shape, strict=True))
     basis = np.stack([np.ones_like(levels), x, y, x * x, x * y, y * y], 2)
     there, known = basis[rim], levels[rim]
-    wrong = np.abs(known - np.median(known))
-    for _ in range(3):  # without what sticks out: a letter may touch the rim
-        near = wrong <= np.median(wrong)
-        surface = np.linalg.lstsq(there[near], known[near], rcond=None)[0]
-        wrong = np.abs(known - there @ surface)
-    return basis @ surface, rim
+    off = np.abs(known - np.median(known))
+    near = off <= np.median(off)  # the other half may have ink: a letter may touch the rim
+    return basis @ np.linalg.lstsq(there[near], known[near], rcond=None)[0], rim
 
 
 def _fitted(ink: Image.Image) -> Image.Image:

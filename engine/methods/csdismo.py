@@ -21,7 +21,7 @@ Departures and completions:
     normalisation (`--fusion layers`), or once on the vector c as in the figure (`vector`); it is 1 + f_sigma(s);
   * the distance is the absolute error of pixels and of features, VGG-16's (`engine.perceptual`) or a pyramid's;
   * the encoders learn beside the embeddings from the first step, which those do not notice; each stage warms up;
-  * with `--alone style` styles learn before contents, which are noise meanwhile; `--alone content` is the reverse.
+  * with `--alone style` styles learn first, contents are left what no style tells; `--alone content` is the reverse.
     Begun together both tell a part of the largest factors, and a swapped picture follows neither side;
   * in the second stage swapped pictures, too, must be read as what they were made of (`consistency_weight`); with
     `--swaps-teach generator` that is the generator's task, in both stages, and with `all` everybody's;
@@ -71,7 +71,7 @@ class Config:
     style: int = 64                       # numbers in a style embedding
     shared: Literal["image", "population", "none"] = "image"  # over what contents are normalised
     fusion: Literal["layers", "vector"] = "layers"            # where style transforms content
-    features: Literal["pyramid", "vgg"] = "pyramid"           # what the distance compares besides pixels
+    features: Literal["pyramid", "vgg"] = "pyramid"           # compared, too; the pyramid's is blurrier
     embedded: bool = True                 # embeddings first; otherwise encoders alone
     style_from: Literal["embeddings", "patches"] = "embeddings"  # or what a net that is blind to place reads
     window: int = 4                       # side, of 8, of what it sees of a picture at once in training
@@ -212,7 +212,7 @@ class CSDisMo(Method):
         return self.share(content), style
 
     def new_contents(self, count: int, seed: int) -> Tensor:
-        """Contents (count, content) drawn from the distribution that all pictures share, alike on every device."""
+        """Contents (count, content) drawn from what all share; of one seed the same on every device."""
         noise = torch.randn(count, len(self.centre), generator=torch.Generator().manual_seed(seed))
         return self.share(self.centre + noise.to(self.centre.device) @ self.spread.T)
 
