@@ -33,7 +33,8 @@ Departures from the authors' code, all for training in minutes and for sliders:
 The student is ours: one net of all factors at once, which learns the straight way from noise to data
 [Liu, Gong, Liu, "Flow Straight and Fast", ICLR 2023: FSF], first on data, then on what the model makes
 of the noise that all pictures start from, only where its own steps begin: the second one begins where the first
-one led to, and learns to mend it. What they arrive at is what is seen while a slider moves.
+one led to, and learns to mend it. What the model made is remembered, and learnt from again and again. What the
+student arrives at is what is seen while a slider moves.
 """
 
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Config:
     quick_steps: int = 1                   # of the student
     slow_steps: int = 10                   # of the model
     taught: int = 64                       # pictures that the model makes for the student in each step
+    remembered: int = 65_536               # of these, from which it draws what it learns from
 
 
 class FactorEncoder(nn.Module):
@@ -127,6 +129,30 @@ class SubGradients(nn.Module):
         return self.out(h).float().unflatten(0, (-1, count))
 
 
+class Lessons(nn.Module):
+    """The last `room` of what the model has made for the student, in half precision: factors (N, d) and the latents
+    (4, 16, 16) that they led to. Each took many evaluations of the model, so it is learnt from more than once."""
+
+    def __init__(self, room: int, count: int, size: int):
+        super().__init__()
+        self.register_buffer("factors", torch.zeros(room, count, size, dtype=torch.half))
+        self.register_buffer("latents", torch.zeros(room, LATENTS, SIDE, SIDE, dtype=torch.half))
+        self.register_buffer("made", torch.zeros((), dtype=torch.int64))
+
+    def add(self, z: Tensor, latents: Tensor) -> None:
+        """Remember factors (B, N, d) and latents (B, 4, 16, 16) in place of the oldest."""
+        at = (self.made + torch.arange(len(z), device=z.device)) % len(self.factors)
+        self.factors[at] = z.half()
+        self.latents[at] = latents.half()
+        self.made += len(z)
+
+    def draw(self, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Factors (count, N, d) and latents (count, 4, 16, 16), each of a random one of those there are."""
+        share = torch.rand(count, generator=generator, device=self.made.device)
+        at = (share * self.made.clamp(max=len(self.factors))).long()
+        return self.factors[at].float(), self.latents[at].float()
+
+
 def disentangling_losses(
     alone: Tensor, moved: Tensor, target: Tensor, chosen: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,8 +181,11 @@ class DisDiff(LatentMethod):
         not_to_confuse="the DisDiff that protects images from diffusion models",
     )
     Config = Config
+    training_only = ("lessons",)
 
     def __init__(self, config: Config, channels: int):
+        if not 1 <= config.taught <= config.remembered:
+            raise ValueError("--taught must be 1 or more, and --remembered as much or more.")
         super().__init__(config, channels, config.factors, config.size)
         self.schedule = Schedule("linear")
         self.base = UNet(LATENTS, config.unet_width)
@@ -164,6 +193,7 @@ class DisDiff(LatentMethod):
         self.fields = SubGradients(self.base.widths, config.factors, config.size, config.field_width)
         self.tokens = Tokens(config.factors, config.size, 64, 32)
         self.student = UNet(LATENTS, config.student_width, (1, 2, 2), context=32)
+        self.lessons = Lessons(config.remembered, config.factors, config.size)
 
     @property
     def ways(self) -> tuple[str, str]:
@@ -180,17 +210,18 @@ class DisDiff(LatentMethod):
     def loss(self, x: Tensor, step: Tensor, generator: Generator, stage: int = 0) -> dict[str, Tensor]:
         if stage == 0:
             return self.autoencoder.loss(x, self.config.kl_weight, generator)
+        if stage == 4:
+            z, latents = self.lesson(x[:self.config.taught], len(x), generator)
+            return self.straighten(self.start(z), latents, z, generator, asked=True)
         with torch.no_grad():
             latents = self.autoencoder.encode(x)
         if stage == 1:
             return self.diffuse(latents, generator)
         if stage == 2:
             return self.disentangle(latents, step, generator)
-        if stage == 3:
-            with torch.no_grad():
-                z = self.read(x, latents)
-            return self.straighten(gaussian.like(latents, generator), latents, z, generator)
-        return self.straighten(*self.lesson(latents[:self.config.taught], generator), generator, asked=True)
+        with torch.no_grad():
+            z = self.read(x, latents)
+        return self.straighten(gaussian.like(latents, generator), latents, z, generator)
 
     # --- stage 1: the unconditional model
 
@@ -330,12 +361,13 @@ class DisDiff(LatentMethod):
 
     @torch.compiler.disable  # its many evaluations would be fused for minutes
     @torch.no_grad()
-    def lesson(self, latents: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """The common noise, the latents that the model makes of it, and the factors it was given: those of
-        pictures with up to two exchanged."""
-        with torch.autocast(latents.device.type, enabled=False):  # it is to be what a page will show
-            z = exchanged(self.standard(self.encoder(latents)), generator)
-            return self.start(z), self.slow(self.start(z), z), z
+    def lesson(self, x: Tensor, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Factors (count, N, d) and the latents (count, 4, 16, 16) that the model makes of them from the common noise,
+        drawn from those it has made so far, now also of the factors of images x (B, C, 64, 64), mixed."""
+        with torch.autocast(x.device.type, enabled=False):  # it is to be what a page will show
+            z = mixed(self.read(x, self.autoencoder.encode(x)), generator)
+            self.lessons.add(z, self.slow(self.start(z), z))
+        return self.lessons.draw(count, generator)
 
 
 def summed(fields: Tensor, on: Tensor) -> Tensor:
@@ -343,8 +375,11 @@ def summed(fields: Tensor, on: Tensor) -> Tensor:
     return (fields * on[..., None, None, None]).sum(1)
 
 
-def exchanged(z: Tensor, generator: Generator) -> Tensor:
-    """Factors (B, N, d) with none, one or two of every row taken from its neighbour."""
+def mixed(z: Tensor, generator: Generator) -> Tensor:
+    """Factors (B, N, d) with none, one or two of every row moved towards its neighbour's, as sliders and swaps move
+    them: three in eight become it, half stop on the way, and the others go the opposite way, by a quarter at most."""
     order = torch.rand(z.shape[:2], generator=generator, device=z.device).argsort(1)
     number = torch.randint(3, (len(z), 1), generator=generator, device=z.device)
-    return torch.where((order < number)[:, :, None], z.roll(1, 0), z)
+    share = (2 * torch.rand(z.shape[:2], generator=generator, device=z.device) - 0.25).clamp(max=1)
+    share = torch.where(order < number, share, 0)[:, :, None]
+    return torch.where(share == 1, z.roll(1, 0), torch.lerp(z, z.roll(1, 0), share))

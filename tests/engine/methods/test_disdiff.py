@@ -11,13 +11,13 @@ from torch.nn.functional import cross_entropy
 
 from engine import checkpoint, export, factors, train
 from engine.method import Slot
-from engine.methods.disdiff import Config, DisDiff, FactorEncoder, disentangling_losses, exchanged, summed
+from engine.methods.disdiff import Config, DisDiff, FactorEncoder, Lessons, disentangling_losses, mixed, summed
 from tests.tiny import gradients, noise, seeded
 
 N, SIZE = 3, 2
 TINY = Config(factors=N, size=SIZE, encoder_width=8, decoder_width=8, unet_width=8, field_width=8, student_width=8,
               autoencoder_until=100, diffusion_until=200, disentangled_until=300, data_until=400,
-              ramp=(0, 0), slow_steps=3, taught=4, warm_up=1)
+              ramp=(0, 0), slow_steps=3, taught=4, remembered=6, warm_up=1)
 PARTS = ("autoencoder", "base", "encoder", "fields", "tokens", "student")
 
 
@@ -441,28 +441,85 @@ def test_first_it_learns_from_data_and_then_from_the_model():
     assert torch.equal(start, torch.randn(latents.shape, generator=seeded()))
     loss(model, 4, x)
     start, end, z, _ = seen[1]
-    assert len(z) == 4  # of eight: the model's own pictures are dear
-    torch.testing.assert_close(end, model.slow(start, z))
-    assert not end.requires_grad and torch.equal(start, model.start(z))
-    assert torch.equal(z, exchanged(model.read(x, latents)[:4], seeded())) and ends == [False, True]
+    assert ends == [False, True] and torch.equal(start, model.start(z)) and not end.requires_grad
+    few = x[:4]  # of eight: the model's own pictures are dear
+    given = mixed(model.read(few, model.autoencoder.encode(few)), seeded())
+    source = (z[:, None] - given).abs().amax((2, 3)).argmin(1)
+    assert len(z) == 8 and len(set(source.tolist())) > 1
+    torch.testing.assert_close(z, given[source], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(end, model.slow(start, given[source]), rtol=1e-3, atol=1e-3)
 
 
 def test_the_model_teaches_in_full_precision():
-    model, x = fresh(), images()
-    latents = model.autoencoder.encode(x)
+    x = images(4)
+    plain, within = fresh(), fresh()
+    expected = plain.lesson(x, 3, seeded())
     with torch.autocast("cpu", torch.bfloat16):
-        taught = model.lesson(latents, seeded())
-    assert all(torch.equal(a, b) for a, b in zip(taught, model.lesson(latents, seeded()), strict=True))
+        taught = within.lesson(x, 3, seeded())
+    assert all(torch.equal(a, b) for a, b in zip(taught, expected, strict=True))
 
 
-def test_up_to_two_factors_are_exchanged():
-    z = torch.randn(3000, 5, SIZE, generator=seeded(3))
-    mixed = exchanged(z, seeded())
-    taken = (mixed != z).any(2)
-    assert torch.equal(mixed[taken], z.roll(1, 0)[taken])
-    shares = torch.bincount(taken.sum(1), minlength=3) / 3000
-    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.04) and len(shares) == 3
-    assert taken.float().mean(0).tolist() == pytest.approx([1 / 5] * 5, abs=0.03)
+def test_what_was_taught_is_learnt_from_again():
+    model, x = fresh(), images()
+    model.lesson(x[:4], 1, seeded())
+    first = model.lessons.latents[:4].clone()
+    generator = seeded(5)
+    answers = torch.cat([model.lesson(x[4:6], 60, generator)[1] for _ in range(3)])  # its room is six
+    known = (answers[:, None] == first.float()).flatten(2).all(2)
+    assert known[:60].any(0).all() and not known[120:].any()
+
+
+def lessons(*numbers):
+    """Factors and latents that all are one of `numbers`."""
+    values = torch.tensor(numbers, dtype=torch.float32)
+    return values[:, None, None].expand(-1, N, SIZE), values[:, None, None, None].expand(-1, 4, 16, 16)
+
+
+def drawn(store):
+    z, latents = store.draw(400, seeded())
+    assert z.shape == (400, N, SIZE) and latents.shape == (400, 4, 16, 16) and z.dtype == latents.dtype == torch.float32
+    number = z[:, 0, 0]
+    assert torch.equal(z, number[:, None, None].expand_as(z))
+    assert torch.equal(latents, -number[:, None, None, None].expand_as(latents))
+    values, counts = number.unique(return_counts=True)
+    assert counts.min() > 400 / len(values) * 0.6
+    return values.tolist()
+
+
+def test_the_last_lessons_are_drawn_alike_often_and_none_that_was_not_given():
+    store = Lessons(5, N, SIZE)
+    for given, held in (((1, 2), [1, 2]), ((3, 4), [1, 2, 3, 4]), ((5, 6), [2, 3, 4, 5, 6]), ((7, 8), [4, 5, 6, 7, 8])):
+        z, latents = lessons(*given)
+        store.add(z, -latents)
+        assert drawn(store) == held
+    again = Lessons(5, N, SIZE)
+    again.load_state_dict(store.state_dict())  # as a resumed run does
+    assert drawn(again) == [4, 5, 6, 7, 8]
+    again.add(*(sign * part for sign, part in zip((1, -1), lessons(9), strict=True)))
+    assert drawn(again) == [5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(("taught", "remembered"), [(0, 4), (5, 4)])
+def test_more_must_be_remembered_than_is_taught_at_once(taught, remembered):
+    with pytest.raises(ValueError, match="--taught must be 1 or more, and --remembered as much or more"):
+        fresh(taught=taught, remembered=remembered)
+
+
+def test_up_to_two_factors_are_moved_towards_a_neighbours():
+    z = torch.randn(8000, 5, SIZE, generator=seeded(3))
+    result, other = mixed(z, seeded()), z.roll(1, 0)
+    moved = (result != z).any(2)
+    counts = torch.bincount(moved.sum(1), minlength=3) / len(z)
+    assert counts.tolist() == pytest.approx([1 / 3] * 3, abs=0.03) and len(counts) == 3
+    assert moved.float().mean(0).tolist() == pytest.approx([1 / 5] * 5, abs=0.02)
+    way = other - z
+    share = ((result - z) * way).sum(2) / (way**2).sum(2)
+    torch.testing.assert_close(result, z + share[:, :, None] * way, rtol=1e-3, atol=1e-4)
+    there = moved & (result == other).all(2)
+    assert there.sum().item() / moved.sum().item() == pytest.approx(3 / 8, abs=0.03)
+    along = share[moved & ~there]
+    assert along.min() > -0.26 and along.max() < 1.001 and along.mean().item() == pytest.approx(0.375, abs=0.02)
+    assert (along < 0).float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_fields_are_summed_by_their_strengths():
@@ -540,6 +597,7 @@ def test_its_folder_holds_a_model_in_eight_bits_whose_sliders_move_the_picture(r
     folder = runs / "whole" / "seed0"
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     assert {t.dtype for t in weights.values()} == {torch.int8, torch.bfloat16, torch.float16}
+    assert not any("lessons" in name for name in weights)
     model, table, config = checkpoint.load(folder)
     assert type(model) is DisDiff and config["method"] == "disdiff" and len(table) == N + 3
     assert {p.dtype for p in model.parameters()} == {torch.float32}
