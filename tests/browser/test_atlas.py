@@ -153,7 +153,7 @@ def test_content_and_style_have_maps_of_their_own_and_stand_side_by_side(atlas):
     atlas.get_by_role("option", name="style").click()
     expect(atlas.locator("#atlas-figures h3")).to_have_text("C-S DisMo (csdismo-glyphs), style", timeout=WAIT)
     atlas.get_by_label("Compare with").click()
-    atlas.get_by_role("option", name="content").click()
+    atlas.get_by_role("option", name="csdismo-glyphs), content").click()
     atlas.wait_for_function("document.querySelector('#atlas-other .plot')?.unravel?.counters.painted >= 1000",
                             timeout=WAIT)
     assert "csdismo-glyphs), content" in atlas.locator("#atlas-other canvas").get_attribute("aria-label")
