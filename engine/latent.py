@@ -35,6 +35,7 @@ SIDE = 16       # of the latents
 LATENTS = 4     # channels of the latents
 LIMIT = 4.0     # largest latent, in standard deviations of its channel
 FOLLOW = 0.01   # share of a batch in running statistics
+FADE = 4.0      # standard deviations that factors move until 1/e of what a sampler lacks is left; see benchmarks.fade
 
 
 class Autoencoder(nn.Module):
@@ -194,11 +195,11 @@ class LatentMethod(Method):
         return *factors, *(part.unflatten(1, (LATENTS, SIDE, SIDE)) for part in (rest, latents))
 
 
-def left(z: Tensor, home: Tensor) -> Tensor:
+def left(z: Tensor, home: Tensor, fade: float = FADE) -> Tensor:
     """Share (B, 1, 1, 1) of what a sampler lacks of a picture that is added when its factors are z instead of
-    home (B, count, size): 1 where they are the same, less the further they are apart in standard deviations."""
+    home (B, count, size): 1 where they are the same, 1/e where they are `fade` standard deviations apart."""
     moved = (z - home).flatten(1).norm(dim=1) / z.shape[2]**0.5
-    return (-moved / 2).exp()[:, None, None, None]
+    return (-moved / fade).exp()[:, None, None, None]
 
 
 def _steps(count: int) -> str:

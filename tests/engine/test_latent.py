@@ -184,7 +184,9 @@ def test_what_a_sampler_lacks_fades_with_the_distance_from_home(distance):
     assert torch.equal(left(home, home), torch.ones(3, 1, 1, 1))
     moved = home.clone()
     moved[:, 1, 0] += distance
-    torch.testing.assert_close(left(moved, home), torch.full((3, 1, 1, 1), math.exp(-distance / math.sqrt(2) / 2)))
+    torch.testing.assert_close(left(moved, home), torch.full((3, 1, 1, 1), math.exp(-distance / math.sqrt(2) / 4)))
+    torch.testing.assert_close(left(moved, home, 0.5), left(moved, home) ** 8)
+    assert torch.equal(left(moved, home, math.inf), torch.ones(3, 1, 1, 1))
 
 
 def test_a_moved_picture_is_what_the_sampler_makes_and_what_is_left_of_what_it_lacked():
