@@ -45,7 +45,7 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
         raise SystemExit(f"{config['data']} does not hold every combination of its factors.")
     model.to(device)
     samplers = dict(zip(model.ways, (model.quick, model.slow), strict=True))
-    rows = {(way, rate): [] for way in samplers for rate in RATES} | {"bound": []}
+    rows = {f"{way}, {rate:g}": [] for way in samplers for rate in RATES} | {"bound": []}
     numbers = pairs(data, split(len(data))[1], count, Generator().manual_seed(seed))
     for part in zip(*(of.split(PART) for of in numbers), strict=True):
         x, wanted = ((data.images(of).float() / 255).to(device) for of in part)
@@ -56,9 +56,8 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
             moved, still = sampler(model.start(z), z), sampler(model.start(z), home)
             for rate in RATES:
                 picture = moved + left(z, home, rate) * (latents - still)
-                rows[way, rate].append(psnr(model.autoencoder.decode(picture.clamp(-LIMIT, LIMIT)), wanted))
-    names = {key: key if key == "bound" else f"{key[0]}, {key[1]:g}" for key in rows}
-    return {names[key]: torch.cat(values).mean().item() for key, values in rows.items()}
+                rows[f"{way}, {rate:g}"].append(psnr(model.autoencoder.decode(picture.clamp(-LIMIT, LIMIT)), wanted))
+    return {name: torch.cat(values).mean().item() for name, values in rows.items()}
 
 
 def main() -> None:
