@@ -118,6 +118,10 @@ class Method(nn.Module, ABC):
     def group(self, classes: Callable[[int], Tensor]) -> None:
         """Take note, after `prepare`, of what it asks for: `classes` is as `pictures`, with their classes (n,)."""
 
+    def fuse(self) -> None:
+        """Called before the first step of a training run that fuses the kernels of `loss`: for what `loss` calls
+        outside of what is fused, as what would take too long to be."""
+
     def finish(self, pictures: Callable[[int], Tensor]) -> None:
         """Look at them again after the last step, and settle what the code's axes are."""
 

@@ -90,6 +90,7 @@ class Run:
         if fuse:
             torch._dynamo.config.recompile_limit = 256  # every stage of every seed has code of its own
             self.loss = torch.compile(self.model.loss)
+            self.model.fuse()
         self.names: list[str] = []                   # of the loss terms
         self.sums = torch.zeros(1, device=device)    # steps since the last row, then each term
 

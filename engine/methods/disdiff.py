@@ -194,6 +194,7 @@ class DisDiff(LatentMethod):
         self.tokens = Tokens(config.factors, config.size, 64, 32)
         self.student = UNet(LATENTS, config.student_width, (1, 2, 2), context=32)
         self.lessons = Lessons(config.remembered, config.factors, config.size)
+        self.fused = None  # `predict` with its kernels fused, while the student is taught
 
     @property
     def ways(self) -> tuple[str, str]:
@@ -359,14 +360,19 @@ class DisDiff(LatentMethod):
         first = (time == 0).float()
         return {"loss": loss, "velocity": wrong.mean(), "one_step": (first * wrong).sum() / first.sum().clamp(min=1)}
 
-    @torch.compiler.disable  # its many evaluations would be fused for minutes
+    def fuse(self) -> None:
+        self.fused = torch.compile(self.predict)
+
+    @torch.compiler.disable  # its many evaluations would be fused for minutes; one of them is enough
     @torch.no_grad()
     def lesson(self, x: Tensor, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Factors (count, N, d) and the latents (count, 4, 16, 16) that the model makes of them from the common noise,
         drawn from those it has made so far, now also of the factors of images x (B, C, 64, 64), mixed."""
-        with torch.autocast(x.device.type, enabled=False):  # it is to be what a page will show
+        predict, steps = self.fused or self.predict, self.config.slow_steps
+        # It is to be what a page will show: on a GPU half precision differs no more than in being remembered.
+        with torch.autocast(x.device.type, torch.float16, enabled=x.is_cuda):
             z = mixed(self.read(x, self.autoencoder.encode(x)), generator)
-            self.lessons.add(z, self.slow(self.start(z), z))
+            self.lessons.add(z, self.schedule.dpm(lambda x, t: predict(x, t, z), self.start(z), steps, LIMIT))
         return self.lessons.draw(count, generator)
 
 
@@ -376,10 +382,13 @@ def summed(fields: Tensor, on: Tensor) -> Tensor:
 
 
 def mixed(z: Tensor, generator: Generator) -> Tensor:
-    """Factors (B, N, d) with none, one or two of every row moved towards its neighbour's, as sliders and swaps move
-    them: three in eight become it, half stop on the way, and the others go the opposite way, by a quarter at most."""
+    """Factors (B, N, d) with none, one or two of every row moved, one in half of the rows, as sliders and swaps move
+    them: half of these become its neighbour's, half move as far as two others lie apart, and so off what pictures have.
+    Three in eight go all that way, half stop on it, and the others go the opposite way, by a quarter at most."""
     order = torch.rand(z.shape[:2], generator=generator, device=z.device).argsort(1)
-    number = torch.randint(3, (len(z), 1), generator=generator, device=z.device)
+    number = (torch.randint(4, (len(z), 1), generator=generator, device=z.device) + 1) // 2
     share = (2 * torch.rand(z.shape[:2], generator=generator, device=z.device) - 0.25).clamp(max=1)
     share = torch.where(order < number, share, 0)[:, :, None]
-    return torch.where(share == 1, z.roll(1, 0), torch.lerp(z, z.roll(1, 0), share))
+    become = torch.rand(z.shape[:2], generator=generator, device=z.device)[:, :, None] < 0.5
+    moved = z + share * (z.roll(1, 0) - torch.where(become, z, z.roll(2, 0)))
+    return torch.where(become & (share == 1), z.roll(1, 0), moved)
