@@ -72,7 +72,8 @@ class Explore:
                 self.evidence = gr.HTML(evidence(known), apply_default_css=False, elem_id="evidence")
 
         self.outputs = [self.canvas, self.samples, self.caption, self.evidence, *self.sliders]
-        picker.input(self._change_model, [picker, self.canvas], self.outputs, trigger_mode="always_last", **PRIVATE)
+        # "change": "input" comes twice of one choice, and its second answer undoes what was moved after the first
+        picker.change(self._change_model, [picker, self.canvas], self.outputs, trigger_mode="always_last", **PRIVATE)
         # "multiple": what Gradio defers by "always_last" runs with the choice of the event before
         self.samples.select(self._pick, picker, self.outputs, trigger_mode="multiple", **PRIVATE)
         upload.upload(
@@ -114,7 +115,7 @@ class Explore:
         return [notice, *(gr.skip() for _ in self.outputs[1:])]
 
     def _change_model(self, model: str, base: str) -> list[Any]:
-        if getattr(base, "model", "") == model:  # Gradio may say "input" of a choice that `_go` has set
+        if getattr(base, "model", "") == model:  # a choice that `_go` has set
             return [gr.skip()] * len(self.outputs)
         return self._answer(base, lambda: self.turn(model, self.sessions.carry(base, model), moved=True))
 
