@@ -347,20 +347,21 @@ def test_another_model_keeps_the_picture_and_its_sliders_work(visit, api):
 def test_choice_of_a_model_is_asked_once_and_what_is_moved_after_its_answer_stays(visit, api, keys):
     page = visit.open()
     names = [model["name"] for model in api.predict(api_name="/models")]
-    at_rest(page)
+    place = names.index(at_rest(page)["model"]) + 1
     asked = []
     page.on("request", lambda request: "/queue/join" in request.url and asked.append(request.post_data_json))
     if keys:
         page.locator("#model input").focus()
+        expect(page.locator("[role=option]").first).to_be_visible()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
-        page.wait_for_function("name => window.unravel.view.model === name", arg=names[1])
+        page.wait_for_function("name => window.unravel.view.model === name", arg=names[place])
     else:
-        choose_model(page, names[1], 1)
+        choose_model(page, names[place], place)
     page.evaluate("window.unravel.randomise(3)")
     edits = at_rest(page)["edits"]
     page.wait_for_timeout(1500)                # a second answer came 0.3 s after the first
-    assert len(edits) > 5 and at_rest(page)["edits"] == edits
+    assert edits and at_rest(page)["edits"] == edits
     events = [event["fn_index"] for event in asked]
     assert events and len(set(events)) == len(events)
 
@@ -371,9 +372,9 @@ def test_list_of_models_opened_and_left_asks_nothing(visit):
     asked = []
     page.on("request", lambda request: "/queue/join" in request.url and asked.append(request.post_data_json))
     page.locator("#model input").click()
-    expect(page.get_by_role("option").first).to_be_visible()
+    expect(page.locator("[role=option]").first).to_be_visible()
     page.locator("#seed input").focus()
-    expect(page.get_by_role("option")).to_have_count(0)
+    expect(page.locator("[role=option]")).to_have_count(0)
     page.wait_for_timeout(300)
     assert not asked
 
