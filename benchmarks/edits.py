@@ -2,11 +2,11 @@
 
 One random factor of a random held-out picture is set to a random place of its range. Compared are the
 picture while a slider moves (the quick sampler) and at rest (the slow one): PSNR, and whether reading both
-again names the same factor as the one that moved most; of all edits and of those that change the slow one's
-picture by a grey level or more, since nothing moves most where nothing is seen to move. How often the slow
-sampler agrees with itself in twice the steps says how far such agreement can be asked. Then the same edits
-from the noise that all pictures share and from each picture's own, found by DDIM's inversion: how many grey
-levels they change the picture by.
+again names the same factor as the one that has moved most since the unmoved picture; of all edits and of those
+that change the slow one's picture by a grey level or more, since nothing moves most where nothing is seen to
+move. How often the slow sampler agrees with itself in twice the steps says how far such agreement can be asked.
+Then the same edits from the noise that all pictures share and from each picture's own, found by DDIM's
+inversion: how many grey levels they change the picture by.
 
 Times are of one edit at a time by the engine that serves the page: from the edited code to the picture's
 bytes, both ways in turn, the median of `--timed` edits after a few that do not count.
@@ -82,14 +82,14 @@ def measure(folder: Path, count: int, device: str = "cpu", seed: int = 0) -> dic
     for part in numbers.split(PART):
         codes = model.encode((data.images(part).float() / 255).to(device))
         moved = edited(codes.cpu(), factors.visible(table), generator).to(device)
-        pictures = model.decode(moved), model.refine(moved), finer(model, moved)
+        still, pictures = model.decode(codes), (model.decode(moved), model.refine(moved), finer(model, moved))
         rows["psnr"].append(psnr(*pictures[:2]))
-        home = codes[:, :model.count * model.size]
+        home = model.represent(still)  # not the code itself, as which the autoencoder's picture is not quite read
         shifts = [(model.represent(p) - home).unflatten(1, (model.count, model.size)).norm(dim=2).argmax(1)
                   for p in pictures]
         for name, other in (("same", shifts[0]), ("finer", shifts[2])):
             rows[name].append((other == shifts[1]).float())
-        moves = 255 * (pictures[1] - model.refine(codes)).abs().mean((1, 2, 3))
+        moves = 255 * (pictures[1] - still).abs().mean((1, 2, 3))
         rows["seen"].append((moves >= SEEN).float())
         rows["shared"].append(changes(model, codes, moved, model.start(moved)))
         rows["own"].append(changes(model, codes, moved, own_noise(model, codes)))

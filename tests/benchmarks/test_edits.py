@@ -48,6 +48,9 @@ def test_quick_and_slow_are_compared_on_the_same_edits(divided, tmp_path, monkey
     names = list(found)
     assert 0 < found[names[0]] < 100 and all(0 <= found[name] <= 1 for name in names[1:4])
     assert 0 < found[names[4]] <= 1                          # some edits can be seen
+    read = model.represent
+    monkeypatch.setattr(model, "represent", lambda x: read(x) + 100 * torch.eye(1, read(x).shape[1]))
+    assert edits.measure(divided.folder / "disdiff", 8) == found  # what moves is told from the unmoved picture
     monkeypatch.setattr(model, "quick", model.slow)          # then quick is slow: no difference that a byte shows
     both = edits.measure(divided.folder / "disdiff", 8)
     assert both[names[0]] > found[names[0]] and both[names[2]] == both[names[6]] == 1
