@@ -369,7 +369,7 @@ class DisDiff(LatentMethod):
         """Factors (count, N, d) and the latents (count, 4, 16, 16) that the model makes of them from the common noise,
         drawn from those it has made so far, now also of the factors of images x (B, C, 64, 64), mixed."""
         predict, steps = self.fused or self.predict, self.config.slow_steps
-        # It is to be what a page will show: on a GPU half precision differs no more than in being remembered.
+        # It is to be what a page will show. Half precision changes it about as little as being remembered does.
         with torch.autocast(x.device.type, torch.float16, enabled=x.is_cuda):
             z = mixed(self.read(x, self.autoencoder.encode(x)), generator)
             self.lessons.add(z, self.schedule.dpm(lambda x, t: predict(x, t, z), self.start(z), steps, LIMIT))
