@@ -37,6 +37,7 @@ one led to, and learns to mend it. What the model made is remembered, and learnt
 student arrives at is what is seen while a slider moves.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -294,9 +295,12 @@ class DisDiff(LatentMethod):
         on = torch.ones_like(z[:, :, 0]) if on is None else on
         return base - self.schedule.noise[t][:, None, None, None] * summed(self.fields(features, t, z), on)
 
-    def slow(self, noise: Tensor, z: Tensor, on: Tensor | None = None) -> Tensor:
-        """Noise and factors -> latents by the diffusion model itself; `on` as in `predict`."""
-        return self.schedule.dpm(lambda x, t: self.predict(x, t, z, on), noise, self.config.slow_steps, LIMIT)
+    def slow(
+        self, noise: Tensor, z: Tensor, on: Tensor | None = None, predict: Callable[..., Tensor] | None = None
+    ) -> Tensor:
+        """Noise and factors -> latents by the diffusion model itself; `on` as in `predict`, or in what is its like."""
+        predict = predict or self.predict
+        return self.schedule.dpm(lambda x, t: predict(x, t, z, on), noise, self.config.slow_steps, LIMIT)
 
     # --- what one sub-gradient does
 
@@ -368,11 +372,10 @@ class DisDiff(LatentMethod):
     def lesson(self, x: Tensor, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Factors (count, N, d) and the latents (count, 4, 16, 16) that the model makes of them from the common noise,
         drawn from those it has made so far, now also of the factors of images x (B, C, 64, 64), mixed."""
-        predict, steps = self.fused or self.predict, self.config.slow_steps
         # It is to be what a page will show. Half precision changes it about as little as being remembered does.
         with torch.autocast(x.device.type, torch.float16, enabled=x.is_cuda):
             z = mixed(self.read(x, self.autoencoder.encode(x)), generator)
-            self.lessons.add(z, self.schedule.dpm(lambda x, t: predict(x, t, z), self.start(z), steps, LIMIT))
+            self.lessons.add(z, self.slow(self.start(z), z, predict=self.fused))
         return self.lessons.draw(count, generator)
 
 
@@ -390,5 +393,4 @@ def mixed(z: Tensor, generator: Generator) -> Tensor:
     share = (2 * torch.rand(z.shape[:2], generator=generator, device=z.device) - 0.25).clamp(max=1)
     share = torch.where(order < number, share, 0)[:, :, None]
     become = torch.rand(z.shape[:2], generator=generator, device=z.device)[:, :, None] < 0.5
-    moved = z + share * (z.roll(1, 0) - torch.where(become, z, z.roll(2, 0)))
-    return torch.where(become & (share == 1), z.roll(1, 0), moved)
+    return z + share * (z.roll(1, 0) - torch.where(become, z, z.roll(2, 0)))

@@ -83,6 +83,13 @@ def choose_model(page: Page, name: str, place: int) -> None:
     page.wait_for_function("name => window.unravel.view.model === name", arg=name)
 
 
+def noted_joins(page: Page) -> list[dict]:
+    """What the page sends to the queue from now on."""
+    joins = []
+    page.on("request", lambda request: "/queue/join" in request.url and joins.append(request.post_data_json))
+    return joins
+
+
 def held_joins(page: Page, which: Callable[[dict], Any] = bool) -> list[Route]:
     """Events of the page that are kept from the queue until `let_go`; `which` tells them by what they send."""
     joins = []
@@ -348,8 +355,7 @@ def test_choice_of_a_model_is_asked_once_and_what_is_moved_after_its_answer_stay
     page = visit.open()
     names = [model["name"] for model in api.predict(api_name="/models")]
     place = names.index(at_rest(page)["model"]) + 1
-    asked = []
-    page.on("request", lambda request: "/queue/join" in request.url and asked.append(request.post_data_json))
+    asked = noted_joins(page)
     if keys:
         page.locator("#model input").focus()
         expect(page.locator("[role=option]").first).to_be_visible()
@@ -369,8 +375,7 @@ def test_choice_of_a_model_is_asked_once_and_what_is_moved_after_its_answer_stay
 def test_list_of_models_opened_and_left_asks_nothing(visit):
     page = visit.open()
     at_rest(page)
-    asked = []
-    page.on("request", lambda request: "/queue/join" in request.url and asked.append(request.post_data_json))
+    asked = noted_joins(page)
     page.locator("#model input").click()
     expect(page.locator("[role=option]").first).to_be_visible()
     page.locator("#seed input").focus()

@@ -450,7 +450,7 @@ def test_first_it_learns_from_data_and_then_from_the_model():
     torch.testing.assert_close(end, model.slow(start, given[source]), rtol=1e-3, atol=1e-3)
 
 
-def test_the_model_teaches_in_full_precision():
+def test_the_model_teaches_in_full_precision_on_a_cpu():
     x = images(4)
     plain, within = fresh(), fresh()
     expected = plain.lesson(x, 3, seeded())
@@ -534,7 +534,7 @@ def test_up_to_two_factors_are_moved_as_sliders_and_swaps_move_them():
         assert along.min() > -0.26 and along.mean().item() == pytest.approx(0.375, abs=0.03)
         assert (along < 0).float().mean().item() == pytest.approx(0.2, abs=0.03)
     assert (kinds[0] | kinds[1])[moved].all() and (kinds[0] & kinds[1]).sum() < 0.01 * moved.sum()
-    there = (result == other).all(2)  # a swap leaves nothing of its own
+    there = torch.isclose(result, other, atol=1e-5).all(2)  # a swap leaves nothing of its own
     assert there.sum().item() / kinds[0].sum().item() == pytest.approx(3 / 8, abs=0.03)
 
 
